@@ -1,0 +1,125 @@
+"""How long a call may take, and how it is given up from outside."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+from failsafe.clock import SYSTEM_CLOCK, Clock
+from failsafe.errors import ConfigError, DeadlineExceeded
+
+
+class Deadline:
+    """
+    A point in time by which something must have ended.
+
+    Immutable and thread-safe. ``Deadline.after(3.0)`` ends three seconds from now;
+    ``Deadline.unlimited()`` never does.
+    """
+
+    __slots__ = ("_clock", "expires_at", "timeout")
+
+    def __init__(self, expires_at: float, timeout: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.expires_at = expires_at
+        """On the clock's monotonic scale."""
+        self.timeout = timeout
+        """Seconds it was given at the start."""
+        self._clock = clock
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock = SYSTEM_CLOCK) -> Deadline:
+        """
+        A deadline *seconds* from now.
+
+        Raises:
+            ConfigError: *seconds* is not a positive, finite number.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            raise ConfigError(
+                f"timeout={seconds!r}: a number of seconds above 0 is needed; Deadline.unlimited() waits for ever"
+            )
+        return cls(clock.monotonic() + seconds, float(seconds), clock)
+
+    @classmethod
+    def unlimited(cls) -> Deadline:
+        """A deadline that never comes; say it in so many words where you want it."""
+        return cls(math.inf, math.inf)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.expires_at - self._clock.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self._clock.monotonic() >= self.expires_at
+
+    def sooner(self, seconds: float) -> Deadline:
+        """This deadline, or one *seconds* from now if that comes first."""
+        at = self._clock.monotonic() + seconds
+        return self if self.expires_at <= at else Deadline(at, seconds, self._clock)
+
+    def check(self) -> None:
+        """
+        Go on, or raise.
+
+        Raises:
+            DeadlineExceeded: No time is left.
+        """
+        if self.expired:
+            raise DeadlineExceeded(f"the deadline of {self.timeout:.3g} s has passed")
+
+    def __repr__(self) -> str:
+        return f"<Deadline {self.left:.3f} s left of {self.timeout:.3g} s>"
+
+
+class CancelToken:
+    """
+    Gives up a blocked call from another thread.
+
+    Pass it as ``cancel=`` and call :meth:`cancel` from anywhere, a signal handler included: a call that waits on
+    the network or in backoff ends within 50 ms with :class:`failsafe.Cancelled`. One token may
+    serve many calls; once cancelled it stays so. Thread-safe.
+    """
+
+    __slots__ = ("_callbacks", "_lock", "event")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        """Set once cancelled."""
+        self._lock = threading.RLock()  # a signal handler may cancel while this thread holds the lock
+        self._callbacks: dict[int, Callable[[], None]] = {}  # guarded by _lock
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self.event.is_set()
+
+    def cancel(self) -> None:
+        """End every call that uses this token; calling it again does nothing."""
+        with self._lock:
+            self.event.set()
+            callbacks = list(self._callbacks.values())
+            self._callbacks.clear()
+        for callback in callbacks:
+            callback()
+
+    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """
+        Have *callback* run once on cancellation, at once if that has happened already.
+
+        *callback* must not block or raise. Returns a function that takes the callback back.
+        """
+        with self._lock:
+            if not self.event.is_set():
+                key = id(callback)
+                self._callbacks[key] = callback
+                return lambda: self._forget(key)
+        callback()
+        return lambda: None
+
+    def _forget(self, key: int) -> None:
+        with self._lock:
+            self._callbacks.pop(key, None)

@@ -1,0 +1,62 @@
+"""What a transport is given and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from failsafe.deadline import CancelToken, Deadline
+from failsafe.models import Failure
+from failsafe.secret import Secret
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What bounds one exchange.
+
+    Attributes:
+        deadline: When the whole exchange must have ended, whatever the network does.
+        connect_timeout: Seconds for DNS, connecting (all addresses), proxy and TLS together.
+        max_bytes: The largest answer body, decompressed.
+        cancel: Ends the exchange from another thread, or None.
+    """
+
+    deadline: Deadline
+    connect_timeout: float = 5.0
+    max_bytes: int = 64 * 1024 * 1024
+    cancel: CancelToken | None = None
+
+
+class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An HTTP answer read to its end, whatever its status.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The answer's headers; look-ups ignore case.
+        body: The whole body, decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """
+    The seam to the network, one a provider. Thread-safe.
+
+    ``send`` never raises for anything the network does: that is a :class:`Failure` with its phase,
+    its bytes and whether the request may have been billed. It returns by
+    ``limits.deadline`` plus 50 ms.
+    """
+
+    def send(
+        self, method: str, path: str, body: bytes | None, key: Secret | None, limits: Limits
+    ) -> RawAnswer | Failure:
+        """Send one request to *path* below the base URL and read the whole answer."""
+
+    def close(self) -> None:
+        """Close idle connections; exchanges under way end on their own."""

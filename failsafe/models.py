@@ -80,7 +80,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a tool that the model asks for; ``arguments`` is JSON text and may be invalid, as the model wrote it."""
+    """A call of a tool that the model asks for; ``arguments`` is JSON text as the model wrote it, maybe invalid."""
 
     id: str
     name: str

@@ -78,7 +78,8 @@ def encode_body(body: Mapping[str, Any], request: ChatRequest) -> bytes:
     try:
         return _encoder.encode(body)
     except (UnicodeEncodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        reason = str(error)[:200]
+        reason = shown(str(error))
+    check_fits(request.model, "model")
     check_fits(request.messages, "messages")
     check_fits(request.parameters, "")
     check_fits(request.extra, "extra")
@@ -121,6 +122,8 @@ def _unfit(value: object, place: str, depth: int) -> Iterator[tuple[str, object,
 
 
 def _unfit_text(value: str, place: str) -> Iterator[tuple[str, object, str]]:
+    if value.isascii():
+        return
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -136,6 +139,28 @@ def _unfit_mapping(value: Mapping[Any, Any], place: str, depth: int) -> Iterator
         yield from _unfit_text(str(key), f"a key of {place or 'the request'}")
         name = shown(key)[1:-1] if isinstance(key, str) else str(key)
         yield from _unfit(item, f"{place}.{name}" if place else name, depth + 1)
+
+
+def parse_arguments(text: Any, place: str) -> dict[str, Any]:
+    """
+    The arguments of a tool call in the history, as an object; "" (a tool without parameters) is ``{}``.
+
+    Args:
+        text: JSON text of an object, or "".
+        place: Its name in the request (``messages[2].tool_calls[0].function.arguments``).
+
+    Raises:
+        InvalidRequest: It is not the JSON text of an object.
+    """
+    if text == "":
+        return {}
+    try:
+        value = msgspec.json.decode(text) if isinstance(text, str) else None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        refuse(place, text, "the JSON text of an object, or an empty text, is needed; '{}' stands for no arguments")
+    return value
 
 
 def check_size(body: bytes, limit: int, request: ChatRequest) -> None:

@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
-from failsafe.encoding import encode_body, refuse
+from failsafe.encoding import encode_body, parse_arguments
 from failsafe.images import Image, read_image
 from failsafe.models import Adjustment, ChatRequest, Message
 from failsafe.providers.base import Target
@@ -82,28 +80,6 @@ def own_data(message: Message, target: Target) -> Mapping[str, Any] | None:
         return None
     data = packed.get("data")
     return data if isinstance(data, Mapping) else None
-
-
-def parse_arguments(text: Any, place: str) -> dict[str, Any]:
-    """
-    The arguments of a tool call in the history, as an object; nothing at all is ``{}``.
-
-    Args:
-        text: JSON text of an object, or "".
-        place: Its name in the request (``messages[2].tool_calls[0].function.arguments``).
-
-    Raises:
-        InvalidRequest: It is not the JSON text of an object.
-    """
-    if not text:
-        return {}
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
-        value = None
-    if not isinstance(value, dict):
-        refuse(place, text, "the JSON text of an object is needed")
-    return value
 
 
 def arguments_text(value: Any) -> str:

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 
 import msgspec
 
 
-class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     How a server differs from the reference form of its dialect.
 
@@ -52,7 +51,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     returns_reasoning: bool = False
 
 
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     What is known of one model; None where it is not known.
 
@@ -81,7 +80,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     successor: str | None = None
 
 
-class Preset(msgspec.Struct, frozen=True, kw_only=True):
+class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     Everything needed to talk to one known provider but the key.
 
@@ -90,7 +89,10 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
         base_url: Where it listens; may hold ``{resource}`` for the caller to fill in.
         dialect: ``openai``, ``anthropic`` or ``gemini``.
         key_env: Environment variables that may hold its key, the first one set wins.
+        other_key_env: Variables that hold another secret of the same vendor. They are never read on
+            their own account; who names one is held to ``hosts`` as well.
         base_url_env: The environment variable that may name another address, or None.
+        header_env: Headers, each with the environment variable that ``Router.from_env`` fills it from.
         hosts: Hosts its key may travel to; a leading ``*.`` stands for any subdomain.
         key_prefixes: How its keys begin; used to explain a rejected key, never to refuse one.
         auth_header: The header that carries the key, and
@@ -111,7 +113,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     dialect: str
     key_env: tuple[str, ...] = ()
+    other_key_env: tuple[str, ...] = ()
     base_url_env: str | None = None
+    header_env: Mapping[str, str] = {}
     hosts: tuple[str, ...] = ()
     key_prefixes: tuple[str, ...] = ()
     auth_header: str = "Authorization"
@@ -153,4 +157,6 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 @cache
 def catalog() -> Catalog:
     """The shipped catalogue, read once a process."""
+    from importlib.resources import files  # slow to import, and the catalogue is not read by every program
+
     return msgspec.toml.decode(files("failsafe").joinpath("catalog.toml").read_bytes(), type=Catalog)

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from failsafe.errors import ConfigError
+from failsafe.secret import mask
+
+
+class _Hidden:
+    """Stands for a value that an error must not repeat."""
+
+    def __repr__(self) -> str:
+        return "(not shown)"
+
+
+HIDDEN = _Hidden()
+"""Give this to :func:`refuse` in place of a value that may be a secret."""
+
+_LONGEST_SHOWN = 120
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2, token
 
 
 def refuse(key: str, value: object, allowed: str) -> NoReturn:
-    """Raise the :class:`ConfigError` that says which setting has which bad value, and what is allowed."""
-    raise ConfigError(f"{key} = {value!r}: {allowed}")
+    """
+    Raise the :class:`ConfigError` that says which setting has which bad value, and what is allowed.
+
+    A long value is cut, and what looks like an API key in it is masked: people paste keys into
+    the wrong field.
+    """
+    raise ConfigError(f"{key} = {_shown(value)}: {allowed}")
+
+
+def _shown(value: object) -> str:
+    shown = repr(value[: 2 * _LONGEST_SHOWN] if isinstance(value, str | bytes) else value)
+    shown = mask(shown)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 
 def number(
@@ -65,3 +93,72 @@ def one_of(key: str, value: Any, allowed: Iterable[str]) -> str:
     if value not in names:
         refuse(key, value, f"one of {', '.join(names)} is needed")
     return str(value)
+
+
+def instance(key: str, value: object, kind: type) -> None:
+    """Refuse *value* unless it is a *kind*."""
+    if not isinstance(value, kind):
+        refuse(key, value, f"a {kind.__name__} is needed")
+
+
+def texts(key: str, value: object) -> tuple[str, ...]:
+    """Return the list *value* as a tuple of printable texts, or refuse it (a single text too)."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        refuse(key, value, "a list of texts is needed")
+    return tuple(text(f"{key}[{position}]", each) for position, each in enumerate(value))
+
+
+def text_map(key: str, value: object) -> dict[str, str]:
+    """Return a copy of *value* if it maps printable texts to printable texts, or refuse it without showing values."""
+    if not isinstance(value, Mapping):
+        refuse(key, value, "a table of texts is needed")
+    for name, each in value.items():
+        text(f"a name in {key}", name)
+        if not isinstance(each, str) or not each.isprintable():
+            refuse(f"{key}.{name}", HIDDEN, "a text without control characters is needed")
+    return dict(value)
+
+
+def headers(key: str, value: object, *, reserved: Iterable[str]) -> dict[str, str]:
+    """Return a copy of *value* if it holds sendable headers and none of *reserved* (in any case), or refuse it."""
+    found = text_map(key, value)
+    taken = {name.lower() for name in reserved}
+    for name, each in found.items():
+        header_name(f"a name in {key}", name)
+        if name.lower() in taken:
+            refuse(
+                f"{key}.{name}", HIDDEN, "this header is set by failsafe; a key belongs into api_key (see auth_header)"
+            )
+        if not each.isascii() or each != each.strip():
+            refuse(f"{key}.{name}", HIDDEN, "an ASCII text without white space at its ends is needed")
+    return found
+
+
+def header_name(key: str, value: object) -> str:
+    """Return *value* if it is a valid header name, or refuse it."""
+    name = text(key, value)
+    if not _HEADER_NAME.fullmatch(name):
+        refuse(key, value, "a header name (letters, digits and '-') is needed")
+    return name
+
+
+def json_value(key: str, value: object) -> None:
+    """Refuse *value* unless JSON can say it: texts, finite numbers, true, false, null, lists and tables of these."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            json_value(f"{key}.{text(f'a name in {key}', name)}", each)
+    elif isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            json_value(f"{key}[{place}]", each)
+    elif isinstance(value, float):
+        number(key, value)
+    elif value is not None and not isinstance(value, str | int):
+        refuse(key, value, "a value that JSON can express is needed")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A question such as ``" (did you mean 'openai'?)"`` when *name* is close to one of *known*, else ""."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -7,9 +7,17 @@ allowed. Times are seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from failsafe import checks
+from failsafe import checks, provider_rules
+from failsafe.catalog import ModelInfo, Quirks
+from failsafe.secret import Secret
+
+_DAY = 86_400.0
+
+_FROM_PRESET: Any = None  # so that the attributes, which are never None once settled, need no None in their types
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,3 +95,198 @@ class CircuitBreakerConfig:
         checks.number("timeout_multiplier", self.timeout_multiplier, least=1)
         if self.max_timeout is not None:
             checks.number("max_timeout", self.max_timeout, least=self.timeout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ProviderConfig:
+    """
+    One provider: where it is, with which keys, for which models, and its limits.
+
+    A setting that is left out comes from the preset, the entry of that name in ``catalog.toml``;
+    reading the attribute afterwards gives the value in force. An attribute typed without None never is
+    None. Mappings and lists are copied. Safe to share between threads.
+
+    Attributes:
+        name: How it is called in receipts, logs and ``provider:model`` (letters, digits, ``.``, ``_``, ``-``).
+        base_url: An absolute http or https address, without the dialect's path (``/chat/completions``).
+        api_key: The key, ``"env:NAME"``, ``"keyring:NAME"``, or several of them that take turns.
+            Reading it gives :attr:`keys`.
+        keys: The keys, unreadable; empty when there is none.
+        preset: The entry of the catalogue to start from; its own name if the catalogue has it.
+        dialect: ``openai``, ``anthropic`` or ``gemini``.
+        priority: Who is asked first: smaller before larger (0 to 1,000,000). None: its position in the
+            router's list, the first being 1.
+        weight: Its share where a strategy divides the load (above 0).
+        timeout: Seconds for one attempt (above 0, at most a day).
+        connect_timeout: Seconds of those for DNS, connecting and TLS (above 0, at most an hour);
+            5, or 2 for a local server.
+        max_retries: Tries beyond the first on this provider in one call (0 to 100).
+        models: The names it is asked for: a list, or a table from each name to the id that is sent.
+            None: the preset's list; without a preset, every name.
+        headers: Headers of every request, beside the preset's.
+        query: Query parameters of every request, beside the preset's. Never a key.
+        extra: Fields of every request's body, passed on as they are.
+        auth_header: The header that carries the key, and
+        auth_prefix: what stands before the key in it.
+        allow_http: Let a key travel unencrypted to a host that is not this machine.
+        allow_key_host: Hosts (``*.example.com`` for those below it) that may be sent a key whose
+            variable the catalogue assigns to another vendor.
+        ca_bundle: A file or folder of certificates to trust in place of the usual ones.
+        client_cert: A PEM file with certificate and key, or the pair of both files.
+        proxy: An http or https proxy for this provider. None: as the environment says.
+        pool_size: Idle connections kept, and connections open at once (1 to 10,000).
+        max_answer_bytes: The largest answer, decompressed (from 1 KiB).
+        upstream: The vendors behind an aggregator; they tend to fail together.
+        quirks: The server's differences from its dialect. A table changes single ones of the preset's.
+        breaker: Settings of its circuit breaker. None: the router's.
+        quota_off: Seconds to leave a key alone that has no money left (above 0, at most 30 days).
+        enabled: Whether it is asked at all. The keys of a disabled one need not exist.
+        models_path: The free list of models below ``base_url``; "" when there is none.
+
+    Raises:
+        ConfigError: A setting is wrong. The message begins with ``providers.NAME.SETTING``.
+    """
+
+    name: str
+    base_url: str = _FROM_PRESET
+    api_key: str | Secret | Sequence[str | Secret] | None = None
+    preset: str | None = None
+    dialect: str = _FROM_PRESET
+    priority: int | None = None
+    weight: float = 1.0
+    timeout: float = 30.0
+    connect_timeout: float = _FROM_PRESET
+    max_retries: int = 2
+    models: Sequence[str] | Mapping[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    auth_header: str = _FROM_PRESET
+    auth_prefix: str = _FROM_PRESET
+    allow_http: bool = False
+    allow_key_host: Sequence[str] = ()
+    ca_bundle: str | None = None
+    client_cert: str | tuple[str, str] | None = None
+    proxy: str | None = None
+    pool_size: int = 64
+    max_answer_bytes: int = 64 * 1024 * 1024
+    upstream: Sequence[str] = _FROM_PRESET
+    quirks: Quirks = _FROM_PRESET
+    breaker: CircuitBreakerConfig | None = None
+    quota_off: float = 3600.0
+    enabled: bool = True
+    models_path: str = field(init=False)
+    keys: tuple[Secret, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        provider_rules.settle(self)
+
+    @property
+    def vendor(self) -> str:
+        """Whose rules it follows, for quirks and errors: the preset's name, or ``"generic"``."""
+        return self.preset or "generic"
+
+    @property
+    def local(self) -> bool:
+        """Whether the preset is a server on the user's own machine."""
+        return provider_rules.preset_of(self).local
+
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        """The names it is known to serve; a provider that serves every name, or goes by a pattern, serves more."""
+        return tuple(provider_rules.model_map(self))
+
+    def serves(self, model: str) -> str | None:
+        """
+        The id to send when *model* is asked for, or None when this provider does not serve it.
+
+        The names in :attr:`models` (or else the preset's) come first, then the preset's patterns.
+        Without either, every name is passed on as it is.
+        """
+        return provider_rules.serves(self, model)
+
+    def model_info(self, model: str) -> ModelInfo:
+        """What the catalogue knows of the model with the id *model* here; all unknown if nothing."""
+        return provider_rules.model_info(self, model)
+
+    def __repr__(self) -> str:
+        return f"ProviderConfig({provider_rules.shown(self)})"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RouterConfig:
+    """
+    Everything a router is told. Safe to share between threads; pickles when its keys are references.
+
+    Attributes:
+        providers: At least one, with names that differ.
+        aliases: Names of your own, each with the models that may answer for it, best first. An entry
+            ``provider:model`` means that provider only; entries are never aliases themselves.
+        timeout: Seconds for a whole call that names none (above 0, at most a day).
+        retry: Rounds over all providers.
+        breaker: Settings of the circuit breakers.
+        same_provider_retries: Quick tries on the same provider before the next one (0 to 10), for
+            when the next one is a weaker model.
+        failover_on_content_filter: Ask the next provider when one's content policy stops an answer.
+        max_request_bytes: The largest request body (from 1 KiB).
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    providers: Sequence[ProviderConfig]
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    timeout: float = 60.0
+    retry: RetryConfig = field(default_factory=RetryConfig)
+    breaker: CircuitBreakerConfig = field(default_factory=CircuitBreakerConfig)
+    same_provider_retries: int = 0
+    failover_on_content_filter: bool = False
+    max_request_bytes: int = 32 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        checks.number("timeout", self.timeout, above=0, most=_DAY)
+        checks.instance("retry", self.retry, RetryConfig)
+        checks.instance("breaker", self.breaker, CircuitBreakerConfig)
+        checks.whole("same_provider_retries", self.same_provider_retries, most=10)
+        checks.flag("failover_on_content_filter", self.failover_on_content_filter)
+        checks.whole("max_request_bytes", self.max_request_bytes, least=1024)
+        object.__setattr__(self, "providers", self._checked_providers())
+        object.__setattr__(self, "aliases", self._checked_aliases())
+
+    def _checked_providers(self) -> tuple[ProviderConfig, ...]:
+        if isinstance(self.providers, str | bytes) or not isinstance(self.providers, Sequence) or not self.providers:
+            checks.refuse("providers", self.providers, "a list with at least one ProviderConfig is needed")
+        for position, each in enumerate(self.providers):
+            checks.instance(f"providers[{position}]", each, ProviderConfig)
+        names = [each.name for each in self.providers]
+        for name in names:
+            if names.count(name) > 1:
+                checks.refuse("providers", name, "each provider needs a name of its own")
+        if not any(each.enabled for each in self.providers):
+            checks.refuse("providers", names, "at least one enabled provider is needed")
+        return tuple(self.providers)
+
+    def _checked_aliases(self) -> dict[str, tuple[str, ...]]:
+        if not isinstance(self.aliases, Mapping):
+            checks.refuse("aliases", self.aliases, "a table from each alias to a list of models is needed")
+        aliases = {checks.text("a name in aliases", name): entries for name, entries in self.aliases.items()}
+        return {name: self._checked_entries(f"aliases.{name}", entries) for name, entries in aliases.items()}
+
+    def _checked_entries(self, key: str, value: object) -> tuple[str, ...]:
+        entries = checks.texts(key, value)
+        served = [self._is_served(key, entry) for entry in entries]
+        if not any(served):
+            checks.refuse(key, list(entries), "a model that one of the providers serves is needed; aliases do not nest")
+        return entries
+
+    def _is_served(self, key: str, entry: str) -> bool:
+        """Whether any provider may answer for *entry*; refuses a misspelt provider in ``provider:model``."""
+        bound, separator, model = entry.partition(":")
+        names = [each.name for each in self.providers]
+        if separator and model and bound in names:
+            return True
+        served = any(each.serves(entry) is not None for each in self.providers)
+        hint = checks.suggestion(bound, names) if separator and not served else ""
+        if hint:
+            checks.refuse(key, entry, f"no provider is called {bound!r}{hint}")
+        return served

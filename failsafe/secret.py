@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
+import re
 from typing import Any, NoReturn
 
 from failsafe.errors import ConfigError
+
+_KEY_LIKE = re.compile(
+    r"(?:sk-|gsk_|xai-|tgp_v1_|hs-|AIza|AQ\.)[A-Za-z0-9_.\-]{8,}|(?:bearer|basic)\s+[^\s'\"]+|//[^/@\s]+@",
+    re.IGNORECASE,
+)
+
+
+def mask(text: str) -> str:
+    """Replace what looks like an API key, or like a password in a URL, by ``[masked]``."""
+    return _KEY_LIKE.sub("[masked]", text)
 
 
 class Secret:
@@ -25,15 +37,28 @@ class Secret:
 
     __slots__ = ("_value", "fingerprint", "source")
 
+    _value: str
+    source: str | None
+    fingerprint: str
+    """Eight hex digits that tell two keys apart and give neither away."""
+
     def __init__(self, value: str, source: str | None = None) -> None:
-        self._value = value
-        self.source = source
-        self.fingerprint = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        """Eight hex digits that tell two keys apart and give neither away."""
+        if not isinstance(value, str):
+            raise ConfigError(f"an API key must be a text, not {type(value).__name__}")
+        put = object.__setattr__
+        put(self, "_value", value)
+        put(self, "source", source)
+        put(self, "fingerprint", hashlib.sha256(_encoded(value)).hexdigest()[:8])
 
     def reveal(self) -> str:
-        """The key itself; only the code that builds the header may call this."""
+        """The key itself; only the code that checks its shape or builds the header may call this."""
         return self._value
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Secret does not change; {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Secret does not change; {name} cannot be deleted")
 
     def __repr__(self) -> str:
         where = f" from {self.source}" if self.source else ""
@@ -41,8 +66,13 @@ class Secret:
 
     __str__ = __repr__
 
+    def __format__(self, specification: str) -> str:
+        return format(repr(self), specification)
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(_encoded(self.reveal()), _encoded(other.reveal()))
 
     def __hash__(self) -> int:
         return hash((Secret, self.fingerprint))
@@ -59,6 +89,10 @@ class Secret:
             self._refuse_to_pickle()
         return resolve, (self.source,)
 
+    def __getstate__(self) -> NoReturn:
+        """Refuse the state that ``object`` would hand out, which holds the value."""
+        raise TypeError(f"the state of {self!r} is not handed out")
+
     def _refuse_to_pickle(self) -> NoReturn:
         raise TypeError(
             f"{self!r} was given by value and is not pickled; configure it as 'env:NAME' or 'keyring:NAME', "
@@ -66,45 +100,56 @@ class Secret:
         )
 
 
-def resolve(reference: str) -> Secret:
+def _encoded(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")  # a broken environment may hold lone surrogates
+
+
+def resolve(reference: str, setting: str = "api_key") -> Secret:
     """
     Turn a configured key into a :class:`Secret`.
 
     Args:
         reference: ``"env:NAME"`` (an environment variable), ``"keyring:NAME"`` (the system's
             keyring, service ``failsafe``), or the key itself.
+        setting: What to call the setting in an error.
 
     Raises:
-        ConfigError: The variable is not set, the keyring has no such entry, or the ``keyring``
-            extra is not installed.
+        ConfigError: The variable is not set, the keyring has no such entry or cannot be read, or the
+            ``keyring`` extra is not installed.
     """
     place, _, name = reference.partition(":")
     if place == "env":
-        return Secret(_from_environment(name), source=reference)
+        return Secret(_from_environment(name, setting), source=reference)
     if place == "keyring":
-        return Secret(_from_keyring(name), source=reference)
+        return Secret(_from_keyring(name, setting), source=reference)
     return Secret(reference)
 
 
-def _from_environment(name: str) -> str:
+def _from_environment(name: str, setting: str) -> str:
     value = os.environ.get(name)
     if not value:
+        state = "is empty" if value == "" else "is not set"
         raise ConfigError(
-            f"api_key = 'env:{name}': the environment variable {name} is not set; export it, or name another"
+            f"{setting} = 'env:{name}': the environment variable {name} {state}; export it, or name another"
         )
     return value
 
 
-def _from_keyring(name: str) -> str:
+def _from_keyring(name: str, setting: str) -> str:
+    said = f"{setting} = 'keyring:{name}'"
     try:
         import keyring
     except ImportError:
         raise ConfigError(
-            f"api_key = 'keyring:{name}': the keyring package is not installed; pip install 'failsafe-llm[keyring]'"
+            f"{said}: the keyring package is not installed; pip install 'failsafe-llm[keyring]'"
         ) from None
-    value = keyring.get_password("failsafe", name)
+    value, problem = None, ""
+    try:
+        value = keyring.get_password("failsafe", name)
+    except Exception as error:  # noqa: BLE001  # a backend is a plug-in and may raise anything
+        problem = type(error).__name__
+    if problem:
+        raise ConfigError(f"{said}: the system's keyring cannot be read ({problem}); unlock it, or use env:NAME")
     if not value:
-        raise ConfigError(
-            f"api_key = 'keyring:{name}': the system's keyring has no such entry; run `keyring set failsafe {name}`"
-        )
+        raise ConfigError(f"{said}: the system's keyring has no such entry; run `keyring set failsafe {name}`")
     return str(value)

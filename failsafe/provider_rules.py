@@ -1,0 +1,329 @@
+"""
+The rules of :class:`failsafe.ProviderConfig`: what it takes from its preset and what it refuses.
+
+They live beside ``config`` so that the declaration of the settings stays readable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from failsafe import addresses, checks, key_shape
+from failsafe.catalog import ModelInfo, Preset, Quirks, catalog
+from failsafe.errors import ConfigError
+from failsafe.secret import Secret, resolve
+
+if TYPE_CHECKING:
+    from failsafe.config import ProviderConfig
+
+DIALECTS = ("openai", "anthropic", "gemini")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_GENERIC = Preset(title="", base_url="", dialect="openai", needs_key=False)
+_DAY = 86_400.0
+
+_RESERVED_HEADERS = (
+    *("Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Proxy-Authorization", "Cookie"),
+    *("Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "Accept-Encoding"),
+)
+_KEY_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+_RESERVED_BODY = frozenset({"model", "messages", "contents", "stream"})
+
+Put = Callable[[str, Any], None]
+
+
+def settle(config: ProviderConfig) -> None:
+    """Check every setting of *config* and put the preset's values where none was given."""
+    if not isinstance(config.name, str) or not _NAME.fullmatch(config.name):
+        checks.refuse("providers", config.name, "a name of 1 to 64 letters, digits, '.', '_' and '-' is needed")
+    prefix = f"providers.{config.name}."
+    put = partial(object.__setattr__, config)
+    put("preset", _preset_name(config, prefix))
+    preset = preset_of(config)
+    _settle_numbers(config, preset, prefix, put)
+    _settle_wire(config, preset, prefix, put)
+    _settle_files(config, prefix, put)
+    _settle_address(config, preset, prefix, put)
+
+
+def preset_of(config: ProviderConfig) -> Preset:
+    """The preset of *config*, or one that says nothing."""
+    return catalog().presets[config.preset] if config.preset else _GENERIC
+
+
+def _preset_name(config: ProviderConfig, prefix: str) -> str | None:
+    known = catalog().presets
+    if config.preset is None:
+        return config.name if config.name in known else None
+    name = checks.text(f"{prefix}preset", config.preset)
+    if name not in known:
+        hint = checks.suggestion(name, known)
+        checks.refuse(f"{prefix}preset", name, f"one of {', '.join(known)} is needed{hint}")
+    return name
+
+
+def _settle_numbers(config: ProviderConfig, preset: Preset, prefix: str, put: Put) -> None:
+    if config.priority is not None:
+        checks.whole(f"{prefix}priority", config.priority, most=1_000_000)
+    checks.number(f"{prefix}weight", config.weight, above=0, most=1_000_000)
+    checks.number(f"{prefix}timeout", config.timeout, above=0, most=_DAY)
+    if config.connect_timeout is None:
+        put("connect_timeout", 2.0 if preset.local else 5.0)
+    checks.number(f"{prefix}connect_timeout", config.connect_timeout, above=0, most=3600)
+    checks.whole(f"{prefix}max_retries", config.max_retries, most=100)
+    checks.whole(f"{prefix}pool_size", config.pool_size, least=1, most=10_000)
+    checks.whole(f"{prefix}max_answer_bytes", config.max_answer_bytes, least=1024)
+    checks.number(f"{prefix}quota_off", config.quota_off, above=0, most=30 * _DAY)
+    checks.flag(f"{prefix}enabled", config.enabled)
+    checks.flag(f"{prefix}allow_http", config.allow_http)
+
+
+def _settle_wire(config: ProviderConfig, preset: Preset, prefix: str, put: Put) -> None:
+    """What is said to the server: dialect, models, headers, query, body."""
+    put("dialect", _dialect(f"{prefix}dialect", config.dialect or preset.dialect))
+    put("models", _models(f"{prefix}models", config.models, preset))
+    put("models_path", preset.models_path)
+    put("auth_header", checks.header_name(f"{prefix}auth_header", _or(config.auth_header, preset.auth_header)))
+    put("auth_prefix", _auth_prefix(f"{prefix}auth_prefix", _or(config.auth_prefix, preset.auth_prefix)))
+    reserved = (*_RESERVED_HEADERS, config.auth_header)
+    put("headers", {**preset.headers, **checks.headers(f"{prefix}headers", config.headers, reserved=reserved)})
+    put("query", {**preset.query, **_query(f"{prefix}query", config.query)})
+    put("extra", _extra(f"{prefix}extra", config.extra))
+    put("upstream", checks.texts(f"{prefix}upstream", _or(config.upstream, preset.upstream)))
+    put("quirks", _quirks(f"{prefix}quirks", config.quirks, preset.quirks))
+    if config.breaker is not None:
+        from failsafe.config import CircuitBreakerConfig
+
+        checks.instance(f"{prefix}breaker", config.breaker, CircuitBreakerConfig)
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _dialect(key: str, value: object) -> str:
+    hint = checks.suggestion(value, DIALECTS) if isinstance(value, str) else ""
+    if value not in DIALECTS:
+        checks.refuse(key, value, f"one of {', '.join(DIALECTS)} is needed{hint}")
+    return str(value)
+
+
+def _auth_prefix(key: str, value: object) -> str:
+    prefix = checks.text(key, value, empty=True)
+    if not prefix.isascii() or len(prefix) > 32:
+        checks.refuse(
+            key, checks.HIDDEN, "a short ASCII text such as 'Bearer ' is needed; the key belongs into api_key"
+        )
+    return prefix
+
+
+def _models(key: str, value: object, preset: Preset) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        models = checks.text_map(key, value)
+    else:
+        models = {name: preset.models.get(name, name) for name in checks.texts(key, value)}
+    for name, sent in models.items():
+        checks.text(f"{key}.{name}", sent)
+    if not models:
+        checks.refuse(key, value, "at least one model is needed; leave models out for the preset's")
+    return models
+
+
+def _query(key: str, value: object) -> dict[str, str]:
+    query = checks.text_map(key, value)
+    for name in query:
+        if name.lower() in _KEY_PARAMETERS:
+            checks.refuse(f"{key}.{name}", checks.HIDDEN, "no key travels in an address; use api_key (see auth_header)")
+    return query
+
+
+def _extra(key: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        checks.refuse(key, value, "a table of body fields is needed")
+    for name, each in value.items():
+        checks.text(f"a name in {key}", name)
+        if name in _RESERVED_BODY:
+            checks.refuse(f"{key}.{name}", each, "this field is set by failsafe")
+        checks.json_value(f"{key}.{name}", each)
+    return dict(value)
+
+
+def _quirks(key: str, value: object, preset: Quirks) -> Quirks:
+    if value is None or isinstance(value, Quirks):
+        return preset if value is None else value
+    if not isinstance(value, Mapping):
+        checks.refuse(key, value, "a table of quirks is needed")
+    known = Quirks.__struct_fields__
+    for name in value:
+        if name not in known:
+            checks.refuse(key, name, f"one of {', '.join(known)} is needed{checks.suggestion(str(name), known)}")
+    try:
+        return msgspec.convert({**msgspec.structs.asdict(preset), **value}, Quirks)
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    raise ConfigError(f"{key}: {problem}")
+
+
+def _settle_files(config: ProviderConfig, prefix: str, put: Put) -> None:
+    if config.ca_bundle is not None:
+        put("ca_bundle", _existing(f"{prefix}ca_bundle", config.ca_bundle, folder=True))
+    if config.client_cert is not None:
+        put("client_cert", _client_cert(f"{prefix}client_cert", config.client_cert))
+    if config.proxy is not None:
+        address = addresses.parse(f"{prefix}proxy", config.proxy)
+        put("proxy", str(address))
+
+
+def _client_cert(key: str, value: Any) -> str | tuple[str, str]:
+    if isinstance(value, str | Path):
+        return _existing(key, value)
+    if not isinstance(value, Sequence) or len(value) != 2:
+        checks.refuse(key, value, "one PEM file, or the pair of certificate and key file, is needed")
+    return _existing(f"{key}[0]", value[0]), _existing(f"{key}[1]", value[1])
+
+
+def _existing(key: str, value: object, *, folder: bool = False) -> str:
+    path = Path(checks.text(key, str(value) if isinstance(value, Path) else value)).expanduser()
+    if not (path.is_file() or (folder and path.is_dir())):
+        checks.refuse(key, value, f"an existing file{' or folder' if folder else ''} is needed")
+    return str(path)
+
+
+def _settle_address(config: ProviderConfig, preset: Preset, prefix: str, put: Put) -> None:
+    """Where requests go, with which keys, and whether those may go there."""
+    put("base_url", str(_address(config, preset, prefix)))
+    put("allow_key_host", addresses.host_patterns(f"{prefix}allow_key_host", config.allow_key_host))
+    put("keys", _keys(config, f"{prefix}api_key"))
+    put("api_key", config.keys or None)
+    address = addresses.parse(f"{prefix}base_url", config.base_url)
+    _check_key_present(config, preset, prefix, address)
+    _check_encrypted(config, prefix, address)
+    _check_key_hosts(config, prefix, address)
+
+
+def _address(config: ProviderConfig, preset: Preset, prefix: str) -> addresses.Address:
+    key = f"{prefix}base_url"
+    if config.base_url is not None:
+        return addresses.parse(key, config.base_url)
+    if not preset.base_url:
+        hint = checks.suggestion(config.name, catalog().presets)
+        checks.refuse(key, None, f"an address is needed, since no preset is called {config.name!r}{hint}")
+    if "{" in preset.base_url:
+        checks.refuse(key, None, f"your own address is needed, of the form {preset.base_url}")
+    return addresses.parse(key, preset.base_url)
+
+
+def _keys(config: ProviderConfig, key: str) -> tuple[Secret, ...]:
+    given: Any = config.api_key
+    if given is None:
+        return ()
+    listed = [given] if isinstance(given, str | Secret) else given
+    if isinstance(listed, bytes) or not isinstance(listed, Sequence):
+        checks.refuse(key, checks.HIDDEN, "a text or a list of texts is needed")
+    found = (_key(f"{key}[{place}]" if len(listed) > 1 else key, each) for place, each in enumerate(listed))
+    if config.enabled:
+        return tuple(dict.fromkeys(found))
+    return ()
+
+
+def _key(key: str, given: object) -> Secret:
+    if not isinstance(given, str | Secret):
+        checks.refuse(key, checks.HIDDEN, "a text is needed")
+    secret = given if isinstance(given, Secret) else resolve(given, setting=key)
+    problem = key_shape.problem(secret.reveal())
+    if problem:
+        origin = f" ({secret.source})" if secret.source else ""
+        raise ConfigError(f"{key}{origin}: the key {problem}")
+    return secret
+
+
+def _check_key_present(config: ProviderConfig, preset: Preset, prefix: str, address: addresses.Address) -> None:
+    if config.keys or not preset.needs_key or not config.enabled or addresses.is_loopback(address.host):
+        return
+    variable = f"env:{preset.key_env[0]}" if preset.key_env else "env:NAME"
+    checks.refuse(f"{prefix}api_key", None, f"{preset.title} needs a key; set api_key = {variable!r}")
+
+
+def _check_encrypted(config: ProviderConfig, prefix: str, address: addresses.Address) -> None:
+    if address.scheme == "https" or not config.keys or config.allow_http or addresses.is_loopback(address.host):
+        return
+    checks.refuse(
+        f"{prefix}base_url",
+        config.base_url,
+        "https is needed, or the key could be read on the way; set allow_http = true to accept that",
+    )
+
+
+def _check_key_hosts(config: ProviderConfig, prefix: str, address: addresses.Address) -> None:
+    """
+    Hold a vendor's key variable to that vendor's hosts.
+
+    A loopback address is free: a gateway or a test on this machine is the user's own, and a local
+    program that wanted the key could read the same environment itself.
+    """
+    if addresses.is_loopback(address.host) or addresses.host_matches(address.host, config.allow_key_host):
+        return
+    for secret in config.keys:
+        owners = owners_of(secret)
+        if owners and not any(addresses.host_matches(address.host, owner.hosts) for owner in owners):
+            checks.refuse(
+                f"{prefix}base_url",
+                config.base_url,
+                f"{secret.source} holds a key of {owners[0].title} and may only be sent to "
+                f"{', '.join(owners[0].hosts) or 'this machine'}; if {address.host} may have it, "
+                f"set allow_key_host = [{address.host!r}]",
+            )
+
+
+def owners_of(secret: Secret) -> tuple[Preset, ...]:
+    """The presets whose key variable (or keyring entry of that name) *secret* came from."""
+    name = (secret.source or "").partition(":")[2].upper()
+    return tuple(each for each in catalog().presets.values() if name in (*each.key_env, *each.other_key_env))
+
+
+def model_map(config: ProviderConfig) -> Mapping[str, str]:
+    """The names *config* is asked for, each with the id that is sent; its own list, else the preset's."""
+    return config.models if isinstance(config.models, Mapping) else preset_of(config).models
+
+
+def serves(config: ProviderConfig, model: str) -> str | None:
+    """The rule of :meth:`failsafe.ProviderConfig.serves`."""
+    sent = model_map(config).get(model)
+    if sent is not None or config.models is not None:
+        return sent
+    if config.preset is None:
+        return model
+    return model if any(fnmatchcase(model, pattern) for pattern in preset_of(config).accepts) else None
+
+
+def model_info(config: ProviderConfig, model: str) -> ModelInfo:
+    """The rule of :meth:`failsafe.ProviderConfig.model_info`."""
+    for models in (model_map(config), preset_of(config).models):
+        for name, sent in models.items():
+            if sent == model and catalog().model(name) != ModelInfo():
+                return catalog().model(name)
+    return catalog().model(model)
+
+
+def shown(config: ProviderConfig) -> str:
+    """The settings of *config* that differ from their defaults, without keys, header values and query values."""
+    shown = [f"name={config.name!r}", f"base_url={config.base_url!r}"]
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if each.name in {"name", "base_url", "api_key", "keys"} or value == each.default or value in ({}, ()):
+            continue
+        hidden = each.name in {"headers", "query", "extra"}
+        shown.append(f"{each.name}={sorted(value) if hidden else value!r}")
+    if config.keys:
+        shown.append(f"keys={config.keys!r}")
+    return ", ".join(shown)

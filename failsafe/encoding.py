@@ -24,6 +24,11 @@ _HALF_A_PAIR = "half a surrogate pair and cannot be sent; decode the text with e
 _KEY = re.compile(r"(?:sk-|gsk_|xai-|AIza|AQ\.|tgp_v1_|Bearer\s+)[\w.-]{6,}")
 
 
+def masked(text: str, most: int = 400) -> str:
+    """*text* of a stranger for a message: without anything that looks like a key, at most *most* characters."""
+    return _KEY.sub("***", text[: 2 * most])[:most]
+
+
 def shown(value: object) -> str:
     """*value* for an error message: its repr without anything that looks like a key, at most 80 characters."""
     text = _KEY.sub("***", _short_repr(value)).encode("ascii", "backslashreplace").decode("ascii")

@@ -23,7 +23,7 @@ _PLAIN_ROLES = ("user", "system", "assistant", "developer")
 _PLAIN_KEYS = frozenset({"role", "content", "name", "tool_call_id", "tool_calls", "refusal"})
 _PARTS = {
     "user": ("text", "image_url", "input_audio", "file"),
-    "assistant": ("text", "refusal", "thinking", "redacted_thinking"),
+    "assistant": ("text", "refusal", "thinking", "redacted_thinking", "reasoning"),
     "system": ("text",),
     "developer": ("text",),
     "tool": ("text",),

@@ -36,6 +36,7 @@ from typing import Any
 def _restore(cls: type[FailsafeError], args: tuple[Any, ...], state: dict[str, Any]) -> FailsafeError:
     """Rebuild a pickled error without running its constructor."""
     error = cls.__new__(cls, *args)
+    error.args = args  # OSError, and so TimeoutError, sets them in its constructor only
     error.__dict__.update(state)
     return error
 

@@ -1,0 +1,61 @@
+"""What the guides say exists."""
+
+from __future__ import annotations
+
+import re
+from functools import reduce
+from pathlib import Path
+
+import pytest
+
+import failsafe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+NAMES_OF_THE_ARTICLE = [
+    "AIRouter",
+    "AIResponse",
+    "HolySheepProvider",
+    "ProviderStatus",
+    "RetryConfig",
+    "calculate_delay",
+    "retry_with_backoff",
+    "call_with_retry",
+    "RetryableError",
+    "NonRetryableError",
+    "retry_decorator",
+    "CircuitBreakerManager.get_breaker",
+    "CircuitBreakerManager.get_all_stats",
+    "get_stats",
+    "AIHealthMonitor",
+    "continuous_health_check",
+]
+
+
+def origin() -> str:
+    return (ROOT / "docs" / "origin.md").read_text(encoding="utf-8")
+
+
+def rows() -> dict[str, str]:
+    """The table of names: what stands in the first column, and the rest of its row."""
+    found: dict[str, str] = {}
+    for line in origin().splitlines():
+        if line.startswith("| `"):
+            first, _, rest = line.removeprefix("| ").partition(" | ")
+            found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), rest)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES_OF_THE_ARTICLE)
+def test_every_name_of_the_article_has_its_row(name: str) -> None:
+    assert name in rows()
+
+
+def test_every_row_names_ours_or_says_that_there_is_none() -> None:
+    silent = [name for name, rest in rows().items() if not re.match(r"`failsafe\.|not in this version", rest)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`failsafe\.([\w.]+)`", origin()))))
+def test_every_name_of_ours_in_origin_exists(path: str) -> None:
+    assert reduce(getattr, path.split("."), failsafe) is not None

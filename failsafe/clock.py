@@ -13,6 +13,8 @@ import time
 from threading import Event
 from typing import Protocol
 
+from failsafe import forking
+
 Random = random.Random
 """The type of a random source (``random.Random``)."""
 
@@ -48,6 +50,15 @@ SYSTEM_CLOCK: Clock = SystemClock()
 """The clock used where none is given."""
 
 
+class _ForkSafeRandom(random.Random):
+    """Seeded afresh in a forked child, or all workers of a server would draw the same numbers."""
+
+    def _after_fork(self) -> None:
+        self.seed()
+
+
 def new_random() -> Random:
     """A random source seeded by the operating system; its methods are atomic under the GIL."""
-    return random.Random()
+    source = _ForkSafeRandom()
+    forking.register(source)
+    return source

@@ -53,8 +53,16 @@ class RetryConfig:
         checks.number("exponential_base", self.exponential_base, least=1)
         checks.flag("jitter", self.jitter)
         checks.number("retry_after_cap", self.retry_after_cap, least=0)
+        _exceptions("retry_on", self.retry_on)
         if self.max_delay < self.base_delay:
             checks.refuse("max_delay", self.max_delay, f"at least base_delay ({self.base_delay:g}) is needed")
+
+
+def _exceptions(key: str, value: object) -> None:
+    """Refuse anything but a tuple of ``Exception`` classes: what ends a program is never tried again."""
+    classes = value if isinstance(value, tuple) else (None,)
+    if not all(isinstance(cls, type) and issubclass(cls, Exception) for cls in classes):
+        checks.refuse(key, value, "a tuple of subclasses of Exception is needed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,332 @@
+"""
+The state machine of a circuit breaker: who is admitted, what an outcome changes.
+
+:class:`failsafe.breaker.CircuitBreaker` is the shell around it. One lock covers the bookkeeping
+and nothing else: the clock, the random source and the listeners are asked outside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from failsafe import forking
+from failsafe.backoff import named_wait
+from failsafe.clock import Clock, Random
+from failsafe.config import CircuitBreakerConfig
+from failsafe.events import CircuitState
+from failsafe.faults import BreakerEffect
+from failsafe.listeners import StateListeners
+from failsafe.outcome import breaker_effect
+from failsafe.phases import Closed, Disabled, ForcedOpen, HalfOpen, Open, Phase, open_time
+
+
+class BreakerStats(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A breaker at one moment.
+
+    Attributes:
+        name: The breaker's name.
+        state: Its state.
+        reason: Why it opened, in words; empty while closed or disabled.
+        retry_after: Seconds until it may admit a call; None when there is nothing to wait for.
+        streak: Failures in a row, while closed.
+        half_open_successes: Successful probes so far, while half-open.
+        probes_in_flight: Probes not yet settled, while half-open.
+        opened: How often it opened.
+        rejected: How many calls it refused.
+        successes: Successes recorded.
+        failures: Failures recorded.
+        soft_failures: Soft failures recorded (rate limits), not among ``failures``.
+    """
+
+    name: str
+    state: CircuitState
+    reason: str
+    retry_after: float | None
+    streak: int
+    half_open_successes: int
+    probes_in_flight: int
+    opened: int
+    rejected: int
+    successes: int
+    failures: int
+    soft_failures: int
+
+
+class Permit:
+    """
+    The right to make one call, to be settled once: by ``success()``, ``failure()`` or ``release()``.
+
+    Whatever comes after the first settlement, or after the breaker has moved on, does nothing. As a
+    context manager it settles itself by how the block ends. Thread-safe; it may be settled in another
+    thread than the one that acquired it.
+    """
+
+    __slots__ = ("_circuit", "phase", "settled")
+
+    def __init__(self, circuit: Circuit, phase: Phase) -> None:
+        self._circuit = circuit
+        self.phase = phase
+        self.settled = False  # guarded by the circuit's lock
+
+    @property
+    def generation(self) -> int:
+        """The breaker's count of transitions when the permit was granted."""
+        return self.phase.generation
+
+    def success(self) -> None:
+        """The call succeeded."""
+        self._circuit.succeed(self)
+
+    def failure(
+        self, cause: BaseException | str | None = None, *, soft: bool = False, retry_after: float | None = None
+    ) -> None:
+        """
+        The call failed.
+
+        Args:
+            cause: What it failed with, for the breaker's reason: words, which must hold no secret, or an
+                exception, of which only the class name is kept.
+            soft: Neutral to the streak of a closed breaker, as a rate limit is; fails a probe.
+            retry_after: Seconds the service asked to be left alone; if this failure opens the breaker,
+                it stays open at least that long (at most ``max_timeout``). Garbage counts as absent.
+        """
+        self._circuit.fail(self, _in_words(cause), soft=soft, retry_after=named_wait(retry_after))
+
+    def release(self) -> None:
+        """The call proved nothing: it was cancelled, never sent, or the caller's own mistake."""
+        self._circuit.release(self)
+
+    def settle(self, error: BaseException | None) -> None:
+        """Settle by what the call raised, or None if it returned: see :func:`failsafe.outcome.breaker_effect`."""
+        if error is None:
+            self.success()
+            return
+        effect = breaker_effect(error)
+        if effect is BreakerEffect.NEUTRAL:
+            self.release()
+            return
+        retry_after = getattr(error, "retry_after", None)
+        self.failure(error, soft=effect is BreakerEffect.SOFT, retry_after=retry_after)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.settle(error)
+
+    def __repr__(self) -> str:
+        return f"<Permit {self._circuit.name} generation {self.generation}{' settled' if self.settled else ''}>"
+
+
+def _in_words(cause: BaseException | str | None) -> str:
+    if cause is None:
+        return "cause not given"
+    return cause if isinstance(cause, str) else type(cause).__name__
+
+
+class Circuit:
+    """
+    Phases, permits and counters of one breaker. Thread-safe.
+
+    Args:
+        name: The breaker's name.
+        config: Thresholds and times.
+        clock: Asked for the time, never under the lock.
+        random: The source of jitter, never asked under the lock.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_config",
+        "_failed_half_opens",
+        "_failures",
+        "_lock",
+        "_opened",
+        "_random",
+        "_rejected",
+        "_soft_failures",
+        "_successes",
+        "listeners",
+        "name",
+        "phase",
+    )
+
+    def __init__(self, name: str, config: CircuitBreakerConfig, clock: Clock, random: Random) -> None:
+        self.name = name
+        self.listeners = StateListeners(name, clock)
+        self._config = config
+        self._clock = clock
+        self._random = random
+        self._lock = threading.Lock()
+        # Written under _lock. One reference, so that reading it without the lock is consistent.
+        self.phase: Phase = Closed(0, config)
+        self._failed_half_opens = 0  # in a row; guarded by _lock, as the counters are
+        self._opened = 0
+        self._rejected = 0
+        self._successes = 0
+        self._failures = 0
+        self._soft_failures = 0
+        forking.register(self)
+
+    def admit(self) -> Permit | None:
+        """A permit, or None: refused. A transition that this causes and its first permit are one step."""
+        phase = self.phase
+        if phase.admits_all:
+            return Permit(self, phase)
+        now, chance = self._clock.monotonic(), self._draw()
+        with self._lock:
+            permit = self._admit_locked(now, chance)
+            if permit is None:
+                self._rejected += 1
+        self.listeners.tell()
+        return permit
+
+    def succeed(self, permit: Permit) -> None:
+        """Settle *permit*: the call succeeded."""
+        now = 0.0 if permit.phase.admits_all else self._clock.monotonic()
+        with self._lock:
+            phase = permit.phase
+            if phase is not self.phase or permit.settled or not phase.counts:
+                return
+            permit.settled = True
+            self._successes += 1
+            move = phase.success(permit)
+            if move is None:
+                return
+            self._move_locked(*move, now=now)
+        self.listeners.tell()
+
+    def fail(self, permit: Permit, cause: str, *, soft: bool, retry_after: float | None) -> None:
+        """Settle *permit*: the call failed."""
+        now, chance = self._clock.monotonic(), self._draw()
+        with self._lock:
+            if not self._take_locked(permit):
+                return
+            if soft:
+                self._soft_failures += 1
+            else:
+                self._failures += 1
+            move = permit.phase.failure(permit, cause, soft=soft)
+            if move is not None:
+                self._move_locked(*move, now=now, chance=chance, asked=retry_after)
+        self.listeners.tell()
+
+    def release(self, permit: Permit) -> None:
+        """Settle *permit*: the call proved nothing."""
+        with self._lock:
+            if self._take_locked(permit):
+                permit.phase.release(permit)
+
+    def trip(self, reason: str) -> None:
+        """Open, from closed or half-open; in other states do nothing."""
+        now, chance = self._clock.monotonic(), self._draw()
+        with self._lock:
+            if self.phase.counts:
+                self._move_locked(CircuitState.OPEN, reason, now=now, chance=chance)
+        self.listeners.tell()
+
+    def put(self, state: CircuitState, reason: str) -> None:
+        """Go to CLOSED, FORCED_OPEN or DISABLED by hand; results under way no longer count, the growth is forgotten."""
+        now = self._clock.monotonic()
+        with self._lock:
+            if state is CircuitState.CLOSED or state is not self.phase.state:
+                self._move_locked(state, reason, now=now)
+        self.listeners.tell()
+
+    def wait(self) -> float | None:
+        """Seconds until a call may be admitted; None when there is nothing to wait for."""
+        now = self._clock.monotonic()
+        with self._lock:
+            return self.phase.wait(now)
+
+    def stats(self) -> BreakerStats:
+        """All figures of one moment."""
+        now = self._clock.monotonic()
+        with self._lock:
+            phase = self.phase
+            half_open = phase if isinstance(phase, HalfOpen) else None
+            return BreakerStats(
+                name=self.name,
+                state=phase.state,
+                reason=phase.reason,
+                retry_after=phase.wait(now),
+                streak=phase.rule.streak if isinstance(phase, Closed) else 0,
+                half_open_successes=half_open.successes if half_open else 0,
+                probes_in_flight=len(half_open.probes) if half_open else 0,
+                opened=self._opened,
+                rejected=self._rejected,
+                successes=self._successes,
+                failures=self._failures,
+                soft_failures=self._soft_failures,
+            )
+
+    def _draw(self) -> float:
+        return self._random.random() if self._config.timeout_jitter else 0.0
+
+    def _take_locked(self, permit: Permit) -> bool:
+        """Whether *permit* is current and unsettled and its outcome counts; it is settled from now on."""
+        if permit.phase is not self.phase or permit.settled or not permit.phase.counts:
+            return False
+        permit.settled = True
+        return True
+
+    def _admit_locked(self, now: float, chance: float) -> Permit | None:
+        if isinstance(self.phase, Open) and now >= self.phase.until:
+            why = f"the open time of {self.phase.open_for:.3g} s is over"
+            self._move_locked(CircuitState.HALF_OPEN, why, now=now)
+        phase = self.phase
+        if isinstance(phase, HalfOpen):
+            return self._probe_locked(phase, now, chance)
+        # Closed or disabled: another thread was faster than our look without the lock.
+        return Permit(self, phase) if phase.admits_all else None
+
+    def _probe_locked(self, phase: HalfOpen, now: float, chance: float) -> Permit | None:
+        stuck = phase.stuck(now)
+        if stuck:
+            self._move_locked(CircuitState.OPEN, stuck, now=now, chance=chance)
+            return None
+        if phase.is_full():
+            return None
+        permit = Permit(self, phase)
+        phase.probes[permit] = now
+        return permit
+
+    def _move_locked(
+        self, state: CircuitState, reason: str, *, now: float, chance: float = 0.0, asked: float | None = None
+    ) -> None:
+        """Begin the next phase and queue the news of it."""
+        old = self.phase
+        generation = old.generation + 1
+        open_for = None
+        if state is CircuitState.OPEN:
+            self._failed_half_opens += isinstance(old, HalfOpen)
+            open_for = open_time(self._config, self._failed_half_opens, chance, asked)
+            self._opened += 1
+            self.phase = Open(generation, reason, now, open_for)
+        elif state is CircuitState.HALF_OPEN:
+            self.phase = HalfOpen(generation, old.reason, self._config)
+        else:
+            self._failed_half_opens = 0
+            self.phase = self._resting(state, generation, reason)
+        if old.state is not state:
+            self.listeners.note(now, old.state, state, reason, open_for)
+
+    def _resting(self, state: CircuitState, generation: int, reason: str) -> Phase:
+        if state is CircuitState.CLOSED:
+            return Closed(generation, self._config)
+        return ForcedOpen(generation, reason) if state is CircuitState.FORCED_OPEN else Disabled(generation)
+
+    def _after_fork(self) -> None:
+        """Free, in a forked child, the lock and the places of probes that only the parent's threads can settle."""
+        self._lock = threading.Lock()
+        self.listeners.after_fork()
+        if isinstance(self.phase, HalfOpen):
+            self.phase = self.phase.without_probes(self._config)

@@ -1,0 +1,98 @@
+"""
+What an exception means to a breaker and to a retry, looked up in the fault table.
+
+A breaker counts what the service did wrong; a retry repeats what may pass next time. Both read
+:data:`failsafe.faults.REACTIONS`, so that an error is judged alike in the router and around a
+plain function.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+
+from failsafe import errors
+from failsafe.faults import REACTIONS, BreakerEffect, NextStep
+
+_NOT_THE_SERVICE = (
+    CancelledError,
+    errors.Cancelled,
+    errors.CircuitOpenError,
+    errors.ConfigError,
+    errors.RouterClosed,
+)
+"""Exceptions that say nothing about the service: given up, or never sent."""
+
+_SEVEREST_FIRST = (BreakerEffect.FAILURE, BreakerEffect.SOFT, BreakerEffect.NEUTRAL)
+
+
+def _effects() -> dict[type[BaseException], BreakerEffect]:
+    """The severest effect of each error class: one class stands for several faults."""
+    return {
+        reaction.error: effect
+        for effect in reversed(_SEVEREST_FIRST)
+        for reaction in REACTIONS.values()
+        if reaction.breaker is effect
+    }
+
+
+_EFFECTS = _effects()
+
+_MAY_PASS = tuple({row.error for row in REACTIONS.values() if row.step is NextStep.NEXT and not row.alert})
+"""Provider faults that pass by themselves; the others need a person, another request or another provider."""
+
+
+def breaker_effect(error: BaseException) -> BreakerEffect:
+    """
+    Return what *error*, raised by a protected function, means to its breaker.
+
+    A :class:`failsafe.ProviderFault` is looked up in the fault table by its class (the severest
+    row of it). Whatever ends the call from outside (``KeyboardInterrupt``, ``SystemExit``,
+    ``GeneratorExit``, cancellation), another breaker's refusal and a wrong setting are neutral.
+    Every other ``Exception`` is a failure.
+    """
+    if not isinstance(error, Exception) or isinstance(error, _NOT_THE_SERVICE):
+        return BreakerEffect.NEUTRAL
+    if isinstance(error, errors.ProviderFault):
+        for cls in type(error).__mro__:
+            if cls in _EFFECTS:
+                return _EFFECTS[cls]
+    return BreakerEffect.FAILURE
+
+
+def may_retry(error: Exception, retry_on: tuple[type[Exception], ...]) -> bool:
+    """
+    Return whether another try makes sense after *error*, which is an instance of one of *retry_on*.
+
+    Never after a breaker's refusal, a cancellation, a wrong setting or a closed router. After a
+    :class:`failsafe.ProviderFault` only if the fault table says that it may pass by itself, or
+    if *retry_on* asks for it by a class below ``ProviderFault``.
+    """
+    if isinstance(error, _NOT_THE_SERVICE):
+        return False
+    if not isinstance(error, errors.ProviderFault) or isinstance(error, _MAY_PASS):
+        return True
+    asked_for = [cls for cls in retry_on if issubclass(cls, errors.ProviderFault) and cls is not errors.ProviderFault]
+    return isinstance(error, tuple(asked_for))
+
+
+def refuse_lazy(fn: Callable[..., object], guard: str) -> None:
+    """
+    Refuse a function whose work happens after it has returned.
+
+    Args:
+        fn: The function to be wrapped.
+        guard: What was to wrap it, for the message.
+
+    Raises:
+        TypeError: *fn* is a coroutine function or a generator function, so that *guard* would
+            see a success before anything had happened.
+    """
+    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        kind = "a coroutine function; failsafe is synchronous: wrap the blocking call inside it"
+    elif inspect.isgeneratorfunction(fn):
+        kind = "a generator function; take the guard inside it, around the loop that produces the values"
+    else:
+        return
+    raise TypeError(f"{guard} cannot wrap {getattr(fn, '__qualname__', fn)!r}: it is {kind}")

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from failsafe.errors import ConfigError
-from failsafe.secret import mask
 
 
 class _Hidden:
@@ -37,8 +36,9 @@ def refuse(key: str, value: object, allowed: str) -> NoReturn:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value[: 2 * _LONGEST_SHOWN] if isinstance(value, str | bytes) else value)
-    shown = mask(shown)
+    from failsafe.masking import mask  # only errors need it
+
+    shown = mask(repr(value[: 2 * _LONGEST_SHOWN] if isinstance(value, str | bytes) else value))
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 

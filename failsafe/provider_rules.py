@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ _RESERVED_HEADERS = (
     *("Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "Accept-Encoding"),
 )
 _KEY_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
+_NAMES_ONLY = frozenset({"headers", "query", "extra"})  # their values may be secrets
 _RESERVED_BODY = frozenset({"model", "messages", "contents", "stream"})
 
 Put = Callable[[str, Any], None]
@@ -76,7 +77,7 @@ def _settle_numbers(config: ProviderConfig, preset: Preset, prefix: str, put: Pu
     checks.number(f"{prefix}weight", config.weight, above=0, most=1_000_000)
     checks.number(f"{prefix}timeout", config.timeout, above=0, most=_DAY)
     if config.connect_timeout is None:
-        put("connect_timeout", 2.0 if preset.local else 5.0)
+        put("connect_timeout", _connect_timeout(preset))
     checks.number(f"{prefix}connect_timeout", config.connect_timeout, above=0, most=3600)
     checks.whole(f"{prefix}max_retries", config.max_retries, most=100)
     checks.whole(f"{prefix}pool_size", config.pool_size, least=1, most=10_000)
@@ -280,15 +281,20 @@ def _check_key_hosts(config: ProviderConfig, prefix: str, address: addresses.Add
                 f"{prefix}base_url",
                 config.base_url,
                 f"{secret.source} holds a key of {owners[0].title} and may only be sent to "
-                f"{', '.join(owners[0].hosts) or 'this machine'}; if {address.host} may have it, "
+                f"{', '.join(owners[0].hosts)}; if {address.host} may have it, "
                 f"set allow_key_host = [{address.host!r}]",
             )
 
 
 def owners_of(secret: Secret) -> tuple[Preset, ...]:
-    """The presets whose key variable (or keyring entry of that name) *secret* came from."""
+    """
+    The vendors whose key variable (or keyring entry of that name) *secret* came from.
+
+    A server that anybody may run has no hosts of its own, and its variable is nobody's.
+    """
     name = (secret.source or "").partition(":")[2].upper()
-    return tuple(each for each in catalog().presets.values() if name in (*each.key_env, *each.other_key_env))
+    vendors = (each for each in catalog().presets.values() if each.hosts)
+    return tuple(each for each in vendors if name in (*each.key_env, *each.other_key_env))
 
 
 def model_map(config: ProviderConfig) -> Mapping[str, str]:
@@ -316,14 +322,28 @@ def model_info(config: ProviderConfig, model: str) -> ModelInfo:
 
 
 def shown(config: ProviderConfig) -> str:
-    """The settings of *config* that differ from their defaults, without keys, header values and query values."""
-    shown = [f"name={config.name!r}", f"base_url={config.base_url!r}"]
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if each.name in {"name", "base_url", "api_key", "keys"} or value == each.default or value in ({}, ()):
-            continue
-        hidden = each.name in {"headers", "query", "extra"}
-        shown.append(f"{each.name}={sorted(value) if hidden else value!r}")
-    if config.keys:
-        shown.append(f"keys={config.keys!r}")
-    return ", ".join(shown)
+    """The settings of *config* that differ from the usual ones, without keys, header values and query values."""
+    usual = _usual(config)
+    parts = [f"name={config.name!r}", f"base_url={config.base_url!r}"]
+    for name in (each.name for each in fields(config) if each.name in usual):
+        value = getattr(config, name)
+        if value != usual[name]:
+            parts.append(f"{name}={sorted(value) if name in _NAMES_ONLY else value!r}")
+    return ", ".join([*parts, f"keys={config.keys!r}"])
+
+
+def _usual(config: ProviderConfig) -> dict[str, Any]:
+    """What the settings would be, had none been given beside the name and the address."""
+    preset = preset_of(config)
+    own = {
+        each.name: each.default_factory() if each.default_factory is not MISSING else each.default
+        for each in fields(config)
+        if each.init and each.name not in {"name", "base_url", "api_key"}
+    }
+    of_preset = {name: getattr(preset, name) for name in own if name in Preset.__struct_fields__ and name != "models"}
+    named = config.name if config.name in catalog().presets else None
+    return {**own, **of_preset, "preset": named, "connect_timeout": _connect_timeout(preset)}
+
+
+def _connect_timeout(preset: Preset) -> float:
+    return 2.0 if preset.local else 5.0

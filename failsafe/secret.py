@@ -5,20 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 from typing import Any, NoReturn
 
 from failsafe.errors import ConfigError
-
-_KEY_LIKE = re.compile(
-    r"(?:sk-|gsk_|xai-|tgp_v1_|hs-|AIza|AQ\.)[A-Za-z0-9_.\-]{8,}|(?:bearer|basic)\s+[^\s'\"]+|//[^/@\s]+@",
-    re.IGNORECASE,
-)
-
-
-def mask(text: str) -> str:
-    """Replace what looks like an API key, or like a password in a URL, by ``[masked]``."""
-    return _KEY_LIKE.sub("[masked]", text)
 
 
 class Secret:

@@ -1,0 +1,91 @@
+"""
+Read a configuration file that nobody else could have written.
+
+What such a file says decides where API keys are sent, so it must belong to the user (or root)
+and be writable by nobody else. All checks look at the opened file, not at its name, so that it
+cannot be exchanged between the check and the reading.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from failsafe.errors import ConfigError
+
+LARGEST = 1024 * 1024
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
+_HAS_OWNERS = os.name == "posix"  # elsewhere modes and owners say nothing
+
+
+class TrustedText(NamedTuple):
+    """The text of a file, and whether other users can read it too."""
+
+    text: str
+    readable_by_others: bool
+
+
+def read(path: Path) -> TrustedText:
+    """
+    Read the file at *path*.
+
+    Raises:
+        ConfigError: It cannot be read, is not a regular file, is larger than 1 MiB, is not UTF-8,
+            belongs to another user, or it or its folder can be written by others.
+    """
+    descriptor = _open(path)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        _check_kind(path, status)
+        _check_owner(path, status)
+        content = file.read(LARGEST + 1)
+    _check_folders(path)
+    if len(content) > LARGEST:
+        raise ConfigError(f"{path}: the file is larger than 1 MiB; that is no configuration of failsafe")
+    return TrustedText(_decoded(path, content), _HAS_OWNERS and bool(status.st_mode & _OTHERS_READ))
+
+
+def _open(path: Path) -> int:
+    """Open without waiting: a named pipe would block until somebody writes to it."""
+    try:
+        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not valid"
+    raise ConfigError(f"{path}: the file cannot be read ({reason}); check the path and its permissions")
+
+
+def _check_kind(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{path}: this is not a regular file; name a TOML file")
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if not _HAS_OWNERS:
+        return
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{path}: the file belongs to another user, who could send your keys anywhere; copy it")
+    if status.st_mode & _OTHERS_WRITE:
+        raise ConfigError(f"{path}: others can write the file and send your keys anywhere; run: chmod go-w {path}")
+
+
+def _check_folders(path: Path) -> None:
+    """The folder of the name and, behind a symbolic link, that of the file."""
+    for folder in dict.fromkeys((path.absolute().parent, path.resolve().parent)) if _HAS_OWNERS else ():
+        mode = folder.stat().st_mode
+        exchangeable = mode & _OTHERS_WRITE and not mode & stat.S_ISVTX  # sticky: only owners replace their files
+        if exchangeable:
+            raise ConfigError(
+                f"{path}: others can write the folder and exchange the file in it; run: chmod go-w {folder}"
+            )
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+    raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8")

@@ -1,0 +1,171 @@
+"""urllib3 connections and pools that use deadline sockets."""
+
+from __future__ import annotations
+
+import http.client
+import queue
+from collections import deque
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.response import HTTPResponse
+
+from failsafe.models import Phase
+from failsafe.transport.exchange import current
+from failsafe.transport.sockets import DeadlineSocket, DeadlineTLSSocket, claim, open_socket
+
+_JOINED = 65_536  # bytes of body that are worth copying to leave in one packet with the head
+
+
+class FinalResponse(http.client.HTTPResponse):
+    """An answer whose interim ones (1xx) are read and dropped; the standard library does so for 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+class DeadlineConnection(HTTPConnection):
+    """A plain connection, to the server or to a proxy that forwards."""
+
+    response_class = FinalResponse
+    _held_back: list[bytes] | None = None
+
+    def _new_conn(self) -> DeadlineSocket:
+        exchange = current()
+        exchange.connecting()
+        try:
+            held = open_socket(self._dns_host.strip("[]"), self.port, exchange, self.socket_options)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "timed out") from error
+        except OSError as error:
+            raise NewConnectionError(self, "failed") from error
+        exchange.phase = Phase.PROXY if self.proxy_is_tunneling else Phase.TLS
+        return held
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        current().phase = Phase.TLS
+
+    def connect(self) -> None:
+        """Connect within the connect limit, proxy and TLS included."""
+        super().connect()
+        current().connected()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request, head and a body of moderate size in one write."""
+        exchange = current()
+        if self.sock is None:
+            self.connect()
+        claim(self.sock, exchange)
+        exchange.phase = Phase.SEND
+        self._held_back = []
+        try:
+            super().request(*args, **kwargs)
+            self._flush(self._held_back)
+        finally:
+            self._held_back = None
+
+    def send(self, data: Any) -> None:
+        """Send *data*, or hold it back while a request is put together."""
+        if self._held_back is None:
+            super().send(data)
+        else:
+            self._held_back.append(data)
+
+    def _flush(self, parts: list[bytes]) -> None:
+        self._held_back = None
+        if sum(map(len, parts)) <= _JOINED:
+            parts = [b"".join(parts)]
+        for part in parts:
+            super().send(part)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as urllib3 has it
+        """Wait for the head of the answer."""
+        exchange = current()
+        exchange.phase = Phase.WAIT
+        response = super().getresponse()
+        exchange.phase = Phase.READ
+        return response
+
+
+class DeadlineTLSConnection(DeadlineConnection, HTTPSConnection):
+    """A TLS connection, straight or through a proxy's tunnel."""
+
+    def connect(self) -> None:
+        """Connect within the connect limit, proxy and TLS included."""
+        super().connect()
+        if self.sock.version() is None:  # type: ignore[union-attr]  # the peer hung up before the handshake: nothing is encrypted
+            self.close()
+            raise NewConnectionError(self, "hung up before the TLS handshake")
+
+
+class IdleConnections:
+    """
+    The idle connections of one pool, newest first; what urllib3 uses of a ``LifoQueue``.
+
+    Holds no lock, so a fork in another thread's middle of things leaves no lock for ever taken in the
+    child. Thread-safe: a deque's own operations are atomic.
+
+    Args:
+        most: How many connections are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._idle: deque[HTTPConnection] = deque()
+
+    def get(self, block: bool = False, timeout: float | None = None) -> HTTPConnection:  # noqa: ARG002
+        """The connection that was put in last."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: HTTPConnection | None, block: bool = False) -> None:  # noqa: ARG002
+        """Keep *connection*, if there is room; None, urllib3's empty place, needs none."""
+        if connection is None:
+            return
+        if len(self._idle) >= self._most:
+            raise queue.Full
+        self._idle.append(connection)
+
+    def qsize(self) -> int:
+        """How many are idle."""
+        return len(self._idle)
+
+
+class DeadlinePool(HTTPConnectionPool):
+    """Connections of one plain-text host."""
+
+    ConnectionCls = DeadlineConnection
+    QueueCls = IdleConnections  # type: ignore[assignment]
+
+    def _put_conn(self, conn: Any) -> None:
+        _give_back(conn)
+        super()._put_conn(conn)
+
+
+class DeadlineTLSPool(HTTPSConnectionPool):
+    """Connections of one TLS host."""
+
+    ConnectionCls = DeadlineTLSConnection
+    QueueCls = IdleConnections  # type: ignore[assignment]
+
+    def _put_conn(self, conn: Any) -> None:
+        _give_back(conn)
+        super()._put_conn(conn)
+
+
+def _give_back(connection: HTTPConnection | None) -> None:
+    """Let go of a connection before another thread can see it: a late cancellation must not end its call."""
+    if connection is None:
+        return
+    held = current().release()
+    if isinstance(held, DeadlineSocket | DeadlineTLSSocket):
+        held.exchange = None

@@ -1,0 +1,174 @@
+"""
+Sockets that keep the deadline of the exchange they serve.
+
+A socket's own timeout bounds one operation, so a peer that sends a byte now and then is never late. These
+lower their timeout to what is left before every operation; no thread watches over them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from typing import Any
+
+from failsafe.models import Phase
+from failsafe.transport import resolver
+from failsafe.transport.exchange import Exchange, current
+from failsafe.transport.resolver import Address, LookupFailed
+
+
+class DeadlineSocket(socket.socket):
+    """A plain socket whose blocking operations end with the exchange that holds it."""
+
+    exchange: Exchange | None = None
+    """The exchange it serves, or None while it is idle in the pool."""
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive, for as long as the exchange may."""
+        _arm(self)
+        return super().recv(*args)
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive into a buffer, for as long as the exchange may."""
+        _arm(self)
+        return super().recv_into(*args)
+
+    def send(self, *args: Any) -> int:
+        """Send some of the data, for as long as the exchange may."""
+        _arm(self, writing=True)
+        return super().send(*args)
+
+    def sendall(self, *args: Any) -> None:
+        """Send all of the data, for as long as the exchange may."""
+        _arm(self, writing=True)  # the timeout bounds the whole of sendall, not each of its writes
+        super().sendall(*args)
+
+
+class DeadlineTLSSocket(ssl.SSLSocket):
+    """A TLS socket whose blocking operations, the handshake included, end with the exchange that holds it."""
+
+    exchange: Exchange | None = None
+    """The exchange it serves, or None while it is idle in the pool."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Take the plain socket's place in the exchange of this thread, and shake hands in time."""
+        claim(self, current())
+        _arm(self)
+        super().do_handshake(block)
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive, for as long as the exchange may."""
+        _arm(self)
+        return super().recv(*args)
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive into a buffer, for as long as the exchange may."""
+        _arm(self)
+        return super().recv_into(*args)
+
+    def send(self, *args: Any) -> int:
+        """Send some of the data, for as long as the exchange may; ``sendall`` comes through here."""
+        _arm(self, writing=True)
+        return super().send(*args)
+
+
+def claim(held: Any, exchange: Exchange) -> None:
+    """
+    Bind *held* to *exchange*.
+
+    Args:
+        held: One of the sockets above, or urllib3's TLS-in-TLS around one.
+        exchange: Whose limits count, and whose cancellation shuts it down.
+
+    Raises:
+        GaveUp: The exchange is cancelled.
+    """
+    if not isinstance(held, DeadlineSocket | DeadlineTLSSocket):
+        held = held.socket
+    held.exchange = exchange
+    exchange.claim(held)
+
+
+def open_socket(
+    host: str, port: int, exchange: Exchange, options: list[tuple[int, int, int | bytes]] | None
+) -> DeadlineSocket:
+    """
+    Connect to the first address of *host* that answers; all of them share the connect limit.
+
+    Args:
+        host: A name or an address, without brackets.
+        port: The TCP port.
+        exchange: Whose connect limit counts, and whose cancellation ends this.
+        options: Socket options to set before connecting: level, name, value.
+
+    Raises:
+        OSError: No address answered (``TimeoutError`` if the limit ended); ``exchange.blame`` says why in words.
+    """
+    exchange.phase = Phase.DNS
+    try:
+        addresses = resolver.shared.resolve(host, port, exchange)
+    except LookupFailed as error:
+        exchange.blame = str(error)
+        raise
+    exchange.phase = Phase.CONNECT
+    problem: OSError = LookupFailed()
+    for place, address in enumerate(addresses):
+        exchange.check()
+        try:
+            return _connect(address, exchange, options, exchange.left / (len(addresses) - place))
+        except OSError as error:
+            problem = error
+            exchange.blame = _describe(error, address)
+    try:
+        raise problem
+    finally:
+        del problem  # it holds this frame, which would hold it
+
+
+def _connect(
+    address: Address, exchange: Exchange, options: list[tuple[int, int, int | bytes]] | None, seconds: float
+) -> DeadlineSocket:
+    """Connect to one address within *seconds*."""
+    family, kind, protocol, target = address
+    held = DeadlineSocket(family, kind, protocol)
+    try:
+        for option in options or ():
+            held.setsockopt(*option)
+        claim(held, exchange)
+        held.settimeout(seconds)
+        held.connect(target)
+        exchange.check()  # a shutdown while connecting may look like success
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+_WORDS = {
+    errno.ECONNREFUSED: "connection refused by {}",
+    errno.ENETUNREACH: "no route to {}",
+    errno.EHOSTUNREACH: "no route to {}",
+}
+
+
+def _describe(error: OSError, address: Address) -> str:
+    """Why *address* could not be connected to, without the exception's own text."""
+    host, port = address[3][:2]
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(error, TimeoutError):
+        return f"{where} did not answer"
+    if error.errno in _WORDS:
+        return _WORDS[error.errno].format(where)
+    return f"cannot connect to {where}: {os.strerror(error.errno) if error.errno else 'the socket failed'}"
+
+
+def _arm(held: DeadlineSocket | DeadlineTLSSocket, *, writing: bool = False) -> None:
+    """Let the next operation take what the exchange has left, and not a moment more."""
+    exchange = held.exchange
+    if exchange is None:
+        return
+    held.settimeout(exchange.left)
+    if writing:
+        exchange.wrote = True

@@ -142,18 +142,17 @@ def header_name(key: str, value: object) -> str:
     return name
 
 
-def json_value(key: str, value: object) -> None:
-    """Refuse *value* unless JSON can say it: texts, finite numbers, true, false, null, lists and tables of these."""
+def json_value(key: str, value: object) -> Any:
+    """Return a copy of *value* if JSON can say it (no NaN, no bytes, no dates), or refuse it."""
     if isinstance(value, Mapping):
-        for name, each in value.items():
-            json_value(f"{key}.{text(f'a name in {key}', name)}", each)
-    elif isinstance(value, list | tuple):
-        for place, each in enumerate(value):
-            json_value(f"{key}[{place}]", each)
-    elif isinstance(value, float):
+        return {text(f"a name in {key}", name): json_value(f"{key}.{name}", each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(f"{key}[{place}]", each) for place, each in enumerate(value)]
+    if isinstance(value, float):
         number(key, value)
     elif value is not None and not isinstance(value, str | int):
         refuse(key, value, "a value that JSON can express is needed")
+    return value
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from failsafe import checks, provider_rules
 from failsafe.catalog import ModelInfo, Quirks
@@ -29,12 +29,13 @@ class RetryConfig:
 
     Attributes:
         max_retries: Extra tries after the first (0 to 100).
-        base_delay: The ceiling of the first wait, seconds.
-        max_delay: The ceiling of any wait, seconds.
-        exponential_base: What the ceiling grows by each time.
+        base_delay: The ceiling of the first wait, seconds (0 to a day).
+        max_delay: The ceiling of any wait, seconds (``base_delay`` to a day).
+        exponential_base: What the ceiling grows by each time (1 to 1000).
         jitter: Wait U(0, ceiling) ("full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)
             instead of the ceiling itself.
-        retry_after_cap: The longest ``retry_after`` that is waited for, seconds; a longer one ends the tries.
+        retry_after_cap: The longest ``retry_after`` that is waited for, seconds (0 to a day); a longer
+            one ends the tries.
         retry_on: Which exceptions :func:`failsafe.retry` tries again; the router decides by the fault table instead.
     """
 
@@ -48,11 +49,14 @@ class RetryConfig:
 
     def __post_init__(self) -> None:
         checks.whole("max_retries", self.max_retries, most=100)
-        checks.number("base_delay", self.base_delay, least=0)
-        checks.number("max_delay", self.max_delay, least=0)
-        checks.number("exponential_base", self.exponential_base, least=1)
+        checks.number("base_delay", self.base_delay, least=0, most=_DAY)
+        checks.number("max_delay", self.max_delay, least=0, most=_DAY)
+        checks.number("exponential_base", self.exponential_base, least=1, most=1000)
         checks.flag("jitter", self.jitter)
-        checks.number("retry_after_cap", self.retry_after_cap, least=0)
+        checks.number("retry_after_cap", self.retry_after_cap, least=0, most=_DAY)
+        kinds = self.retry_on if isinstance(self.retry_on, tuple) else (None,)
+        if not all(isinstance(each, type) and issubclass(each, Exception) for each in kinds):
+            checks.refuse("retry_on", self.retry_on, "a tuple of exception classes is needed")
         _exceptions("retry_on", self.retry_on)
         if self.max_delay < self.base_delay:
             checks.refuse("max_delay", self.max_delay, f"at least base_delay ({self.base_delay:g}) is needed")
@@ -73,12 +77,12 @@ class CircuitBreakerConfig:
     Attributes:
         failure_threshold: Consecutive failures that open it (at least 1).
         success_threshold: Successful probes that close it (at least 1).
-        timeout: The open time, seconds (above 0).
+        timeout: The open time, seconds (above 0, at most a day).
         half_open_max_calls: Most probes in flight at once (at least 1).
         half_open_max_wait: Seconds after which an unanswered probe loses its place; looked at only
             when every place is taken. None: the larger of ``timeout`` and 60.
         timeout_jitter: Lengthens each open time by U(0, this) of itself (0 to 1), never shortens it.
-        timeout_multiplier: Lengthens the open time by this factor with each failed half-open in a row (at least 1).
+        timeout_multiplier: Lengthens the open time by this factor with each failed half-open in a row (1 to 1000).
         max_timeout: The longest open time, growth, jitter and a provider's ``Retry-After`` included, seconds.
             None: the larger of ``timeout`` and 300.
     """
@@ -95,14 +99,14 @@ class CircuitBreakerConfig:
     def __post_init__(self) -> None:
         checks.whole("failure_threshold", self.failure_threshold, least=1)
         checks.whole("success_threshold", self.success_threshold, least=1)
-        checks.number("timeout", self.timeout, above=0)
+        checks.number("timeout", self.timeout, above=0, most=_DAY)
         checks.whole("half_open_max_calls", self.half_open_max_calls, least=1)
         if self.half_open_max_wait is not None:
-            checks.number("half_open_max_wait", self.half_open_max_wait, above=0)
+            checks.number("half_open_max_wait", self.half_open_max_wait, above=0, most=_DAY)
         checks.number("timeout_jitter", self.timeout_jitter, least=0, most=1)
-        checks.number("timeout_multiplier", self.timeout_multiplier, least=1)
+        checks.number("timeout_multiplier", self.timeout_multiplier, least=1, most=1000)
         if self.max_timeout is not None:
-            checks.number("max_timeout", self.max_timeout, least=self.timeout)
+            checks.number("max_timeout", self.max_timeout, least=self.timeout, most=_DAY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -118,6 +122,7 @@ class ProviderConfig:
         name: How it is called in receipts, logs and ``provider:model`` (letters, digits, ``.``, ``_``, ``-``).
         base_url: An absolute http or https address, without the dialect's path (``/chat/completions``).
         api_key: The key, ``"env:NAME"``, ``"keyring:NAME"``, or several of them that take turns.
+            None: at the preset's own address the first of its key variables that is set.
             Reading it gives :attr:`keys`.
         keys: The keys, unreadable; empty when there is none.
         preset: The entry of the catalogue to start from; its own name if the catalogue has it.
@@ -183,11 +188,13 @@ class ProviderConfig:
     breaker: CircuitBreakerConfig | None = None
     quota_off: float = 3600.0
     enabled: bool = True
-    models_path: str = field(init=False)
+    models_path: str = _FROM_PRESET
     keys: tuple[Secret, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         provider_rules.settle(self)
+        if self.breaker is not None:
+            checks.instance(f"providers.{self.name}.breaker", self.breaker, CircuitBreakerConfig)
 
     @property
     def vendor(self) -> str:
@@ -219,6 +226,13 @@ class ProviderConfig:
 
     def __repr__(self) -> str:
         return f"ProviderConfig({provider_rules.shown(self)})"
+
+
+class Route(NamedTuple):
+    """A provider that may answer, and the ids to ask it for, best first (several only for an alias)."""
+
+    provider: ProviderConfig
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,6 +275,37 @@ class RouterConfig:
         object.__setattr__(self, "providers", self._checked_providers())
         object.__setattr__(self, "aliases", self._checked_aliases())
 
+    @property
+    def ordered(self) -> tuple[ProviderConfig, ...]:
+        """The enabled providers by priority; those of equal priority in the order in which they were given."""
+        ranked = [
+            (place if each.priority is None else each.priority, place, each)
+            for place, each in enumerate(self.providers, start=1)
+            if each.enabled
+        ]
+        return tuple(each for _, _, each in sorted(ranked, key=lambda rank: rank[:2]))
+
+    def targets(self, model: str) -> tuple[Route, ...]:
+        """
+        Who may answer for the model or alias *model*: the enabled providers that serve it, by priority.
+
+        ``provider:model`` means that provider only, and is passed on even when no list has the model;
+        a colon after anything but a configured name belongs to the model (``llama3.2:3b``).
+        """
+        entries = self.aliases.get(model, (model,))
+        routes = (Route(provider, self._ids(provider, entries)) for provider in self.ordered)
+        return tuple(route for route in routes if route.models)
+
+    def _ids(self, provider: ProviderConfig, entries: Sequence[str]) -> tuple[str, ...]:
+        ids = (self._id(provider, entry) for entry in entries)
+        return tuple(dict.fromkeys(each for each in ids if each is not None))
+
+    def _id(self, provider: ProviderConfig, entry: str) -> str | None:
+        bound, _, model = entry.partition(":")
+        if model and any(each.name == bound for each in self.providers):
+            return (provider.serves(model) or model) if provider.name == bound else None
+        return provider.serves(entry)
+
     def _checked_providers(self) -> tuple[ProviderConfig, ...]:
         if isinstance(self.providers, str | bytes) or not isinstance(self.providers, Sequence) or not self.providers:
             checks.refuse("providers", self.providers, "a list with at least one ProviderConfig is needed")
@@ -289,12 +334,10 @@ class RouterConfig:
 
     def _is_served(self, key: str, entry: str) -> bool:
         """Whether any provider may answer for *entry*; refuses a misspelt provider in ``provider:model``."""
-        bound, separator, model = entry.partition(":")
-        names = [each.name for each in self.providers]
-        if separator and model and bound in names:
+        if any(self._id(each, entry) is not None for each in self.providers):
             return True
-        served = any(each.serves(entry) is not None for each in self.providers)
-        hint = checks.suggestion(bound, names) if separator and not served else ""
+        bound, separator, _ = entry.partition(":")
+        hint = checks.suggestion(bound, [each.name for each in self.providers]) if separator else ""
         if hint:
             checks.refuse(key, entry, f"no provider is called {bound!r}{hint}")
-        return served
+        return False

@@ -6,6 +6,7 @@ They live beside ``config`` so that the declaration of the settings stays readab
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -91,7 +92,7 @@ def _settle_wire(config: ProviderConfig, preset: Preset, prefix: str, put: Put) 
     """What is said to the server: dialect, models, headers, query, body."""
     put("dialect", _dialect(f"{prefix}dialect", config.dialect or preset.dialect))
     put("models", _models(f"{prefix}models", config.models, preset))
-    put("models_path", preset.models_path)
+    put("models_path", _models_path(f"{prefix}models_path", _or(config.models_path, preset.models_path)))
     put("auth_header", checks.header_name(f"{prefix}auth_header", _or(config.auth_header, preset.auth_header)))
     put("auth_prefix", _auth_prefix(f"{prefix}auth_prefix", _or(config.auth_prefix, preset.auth_prefix)))
     reserved = (*_RESERVED_HEADERS, config.auth_header)
@@ -100,10 +101,6 @@ def _settle_wire(config: ProviderConfig, preset: Preset, prefix: str, put: Put) 
     put("extra", _extra(f"{prefix}extra", config.extra))
     put("upstream", checks.texts(f"{prefix}upstream", _or(config.upstream, preset.upstream)))
     put("quirks", _quirks(f"{prefix}quirks", config.quirks, preset.quirks))
-    if config.breaker is not None:
-        from failsafe.config import CircuitBreakerConfig
-
-        checks.instance(f"{prefix}breaker", config.breaker, CircuitBreakerConfig)
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -140,6 +137,13 @@ def _models(key: str, value: object, preset: Preset) -> dict[str, str] | None:
     return models
 
 
+def _models_path(key: str, value: object) -> str:
+    path = checks.text(key, value, empty=True)
+    if path and not path.startswith("/"):
+        checks.refuse(key, value, "a path that begins with '/' is needed, or '' when there is no list of models")
+    return path
+
+
 def _query(key: str, value: object) -> dict[str, str]:
     query = checks.text_map(key, value)
     for name in query:
@@ -151,12 +155,10 @@ def _query(key: str, value: object) -> dict[str, str]:
 def _extra(key: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         checks.refuse(key, value, "a table of body fields is needed")
-    for name, each in value.items():
-        checks.text(f"a name in {key}", name)
+    for name in value:
         if name in _RESERVED_BODY:
-            checks.refuse(f"{key}.{name}", each, "this field is set by failsafe")
-        checks.json_value(f"{key}.{name}", each)
-    return dict(value)
+            checks.refuse(f"{key}.{name}", checks.HIDDEN, "this field is set by failsafe")
+    return dict(checks.json_value(key, value))
 
 
 def _quirks(key: str, value: object, preset: Quirks) -> Quirks:
@@ -202,11 +204,11 @@ def _existing(key: str, value: object, *, folder: bool = False) -> str:
 
 def _settle_address(config: ProviderConfig, preset: Preset, prefix: str, put: Put) -> None:
     """Where requests go, with which keys, and whether those may go there."""
-    put("base_url", str(_address(config, preset, prefix)))
+    address = _address(config, preset, prefix)
     put("allow_key_host", addresses.host_patterns(f"{prefix}allow_key_host", config.allow_key_host))
-    put("keys", _keys(config, f"{prefix}api_key"))
+    put("keys", _keys(config, _own_key(config, preset), f"{prefix}api_key"))
     put("api_key", config.keys or None)
-    address = addresses.parse(f"{prefix}base_url", config.base_url)
+    put("base_url", str(address))
     _check_key_present(config, preset, prefix, address)
     _check_encrypted(config, prefix, address)
     _check_key_hosts(config, prefix, address)
@@ -224,17 +226,21 @@ def _address(config: ProviderConfig, preset: Preset, prefix: str) -> addresses.A
     return addresses.parse(key, preset.base_url)
 
 
-def _keys(config: ProviderConfig, key: str) -> tuple[Secret, ...]:
-    given: Any = config.api_key
-    if given is None:
+def _own_key(config: ProviderConfig, preset: Preset) -> Any:
+    """The key that was given; at the preset's own address also the first of its variables that is set."""
+    if config.api_key is not None or config.base_url is not None or not preset.needs_key:
+        return config.api_key
+    return next((f"env:{name}" for name in preset.key_env if os.environ.get(name)), None)
+
+
+def _keys(config: ProviderConfig, given: Any, key: str) -> tuple[Secret, ...]:
+    if given is None or not config.enabled:
         return ()
     listed = [given] if isinstance(given, str | Secret) else given
-    if isinstance(listed, bytes) or not isinstance(listed, Sequence):
+    if isinstance(listed, bytes) or not isinstance(listed, Sequence) or not listed:
         checks.refuse(key, checks.HIDDEN, "a text or a list of texts is needed")
     found = (_key(f"{key}[{place}]" if len(listed) > 1 else key, each) for place, each in enumerate(listed))
-    if config.enabled:
-        return tuple(dict.fromkeys(found))
-    return ()
+    return tuple(dict.fromkeys(found))
 
 
 def _key(key: str, given: object) -> Secret:
@@ -251,8 +257,11 @@ def _key(key: str, given: object) -> Secret:
 def _check_key_present(config: ProviderConfig, preset: Preset, prefix: str, address: addresses.Address) -> None:
     if config.keys or not preset.needs_key or not config.enabled or addresses.is_loopback(address.host):
         return
-    variable = f"env:{preset.key_env[0]}" if preset.key_env else "env:NAME"
-    checks.refuse(f"{prefix}api_key", None, f"{preset.title} needs a key; set api_key = {variable!r}")
+    names = " or ".join(preset.key_env)
+    reference = f"env:{preset.key_env[0]}"
+    checks.refuse(
+        f"{prefix}api_key", None, f"{preset.title} needs a key; export {names} and set api_key = {reference!r}"
+    )
 
 
 def _check_encrypted(config: ProviderConfig, prefix: str, address: addresses.Address) -> None:

@@ -32,6 +32,37 @@ NAMES_OF_THE_ARTICLE = [
 ]
 
 
+def blocks(language: str) -> list[str]:
+    """The code blocks of the README in *language*."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\$ (make \w+)", text, re.MULTILINE)[:2] == ["make demo", "make test"]
+    assert text.index("make test") < 300
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_examples_of_the_readme_are_python_and_import_what_there_is(code: str) -> None:
+    compile(code, "README.md", "exec")
+    for names in re.findall(r"^from failsafe import (.+)$", code, re.MULTILINE):
+        assert set(names.split(", ")) <= set(failsafe.__all__)
+
+
+def test_the_settings_of_the_readme_make_a_router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (settings,) = blocks("toml")
+    for name in re.findall(r"env:(\w+)", settings):
+        monkeypatch.setenv(name, f"sk-{name.lower()}")
+    path = tmp_path / "failsafe.toml"
+    path.write_text(settings, encoding="utf-8")
+    path.chmod(0o600)
+    with failsafe.Router.from_file(path) as router:
+        assert router.providers == ("openai", "anthropic")
+        assert router.config.aliases == {"fast": ("gpt-4.1-mini", "claude-haiku-4-5")}
+
+
 def origin() -> str:
     return (ROOT / "docs" / "origin.md").read_text(encoding="utf-8")
 

@@ -1,0 +1,161 @@
+"""
+The public surface as a user's type checker sees it.
+
+mypy reads this file (``make check``); nothing runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_type
+
+import failsafe
+from failsafe import (
+    Adjustment,
+    AllProvidersFailed,
+    Attempt,
+    AttemptFinished,
+    AuthenticationFailed,
+    CallFailed,
+    CallFinished,
+    CancelToken,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitBreakerRegistry,
+    CircuitOpenError,
+    CircuitState,
+    ContentFiltered,
+    Deadline,
+    Fault,
+    ModelSubstituted,
+    Permit,
+    ProviderConfig,
+    ProviderFault,
+    ProviderStatus,
+    PutOff,
+    Reply,
+    RetryBudget,
+    RetryConfig,
+    Router,
+    RouterConfig,
+    Secret,
+    Skip,
+    StateChanged,
+    ToolCall,
+    UnsupportedParameter,
+    Usage,
+    calculate_delay,
+    retry,
+    retry_call,
+)
+from failsafe.clock import new_random
+
+
+def route(settings: RouterConfig) -> None:
+    with Router(settings) as router:
+        assert_type(router, Router)
+        reply = router.chat("hi", model="gpt-4.1", timeout=10, temperature=0.2, cancel=CancelToken())
+        read(reply)
+        assert_type(router.chat_completion([{"role": "user", "content": "hi"}], model="m", max_tokens=5), Reply)
+        assert_type(router.status(), dict[str, ProviderStatus])
+        assert_type(router.close(timeout=1.0), bool)
+    router.chat("hi", model="gpt-4.1", temprature=0.2)  # type: ignore[call-arg]
+    router.chat("hi")  # type: ignore[call-arg]
+
+
+def make() -> None:
+    provider = ProviderConfig(name="openai", api_key=["env:ONE", Secret("two")], max_retries=1)
+    settings = RouterConfig(
+        providers=[provider], retry=RetryConfig(max_retries=1), breaker=CircuitBreakerConfig(timeout=5)
+    )
+    assert_type(Router([provider]), Router)
+    assert_type(Router(settings), Router)
+    assert_type(Router.from_env(), Router)
+    assert_type(Router.from_file("failsafe.toml"), Router)
+    RetryConfig(3)  # type: ignore[call-arg]
+    provider.name = "other"  # type: ignore[misc]
+
+
+def read(reply: Reply) -> None:
+    assert_type(reply.content, str)
+    assert_type(reply.tool_calls, tuple[ToolCall, ...])
+    assert_type(reply.usage, Usage)
+    assert_type(reply.usage.total_tokens, int)
+    assert_type(reply.attempts, tuple[Attempt, ...])
+    assert_type(reply.skipped, tuple[Skip, ...])
+    assert_type(reply.adjustments, tuple[Adjustment, ...])
+    assert_type(reply.message, dict[str, Any])
+    assert_type(reply.attempts[0].fault, Fault | None)
+
+
+def catch(router: Router) -> None:
+    try:
+        router.chat("hi", model="m")
+    except AuthenticationFailed as error:
+        assert_type(error.diagnosis, str)
+    except ContentFiltered as error:
+        assert_type(error.partial, str)
+    except UnsupportedParameter as error:
+        assert_type(error.parameter, str | None)
+    except ProviderFault as error:
+        assert_type(error.provider, str | None)
+        assert_type(error.status, int | None)
+        assert_type(error.retry_after, float | None)
+    except AllProvidersFailed as error:
+        assert_type(error, AllProvidersFailed)
+    except CallFailed as error:
+        assert_type(error.retry_after, float | None)
+
+
+def wait() -> None:
+    assert_type(Deadline.after(3.0), Deadline)
+    assert_type(Deadline.after(3.0).left, float)
+    assert_type(calculate_delay(0, RetryConfig(), new_random()), float)
+    assert_type(RetryBudget(capacity=5).try_spend(), bool)
+
+
+def listen(router: Router) -> Callable[[], None]:
+    def tell(event: object) -> None:
+        match event:
+            case StateChanged():
+                assert_type(event.new, CircuitState)
+            case AttemptFinished():
+                assert_type(event.attempt, Attempt)
+            case CallFinished():
+                assert_type(event.error, str | None)
+            case PutOff():
+                assert_type(event.fault, Fault)
+            case ModelSubstituted():
+                assert_type(event.model, str)
+
+    return router.on_event(tell)
+
+
+def double(number: int, *, times: int = 2) -> float:
+    return float(number * times)
+
+
+def guard() -> None:
+    breaker = CircuitBreakerRegistry().get("billing")
+    assert_type(breaker, CircuitBreaker)
+    assert_type(breaker.call(double, 3, times=4), float)
+    assert_type(breaker(double)(3, times=4), float)
+    breaker(double)("three")  # type: ignore[arg-type]
+    assert_type(breaker.try_acquire(), Permit | None)
+    with breaker as permit:
+        assert_type(permit, Permit)
+    try:
+        breaker.acquire().success()
+    except CircuitOpenError as error:
+        assert_type(error.retry_after, float | None)
+
+
+def again() -> None:
+    assert_type(retry(double)(3, times=4), float)
+    assert_type(retry(config=RetryConfig(max_retries=1), deadline=2.0)(double)(3), float)
+    assert_type(retry_call(double, 3, config=RetryConfig()), float)
+    retry(double)("three")  # type: ignore[arg-type]
+
+
+assert_type(failsafe.__version__, str)
+failsafe.Ruoter  # type: ignore[attr-defined] # noqa: B018

@@ -9,30 +9,24 @@ byte position.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
 
 from failsafe.errors import InvalidRequest
+from failsafe.masking import mask, shorten
 from failsafe.models import ChatRequest
 
 _MOST_NESTED = 100
 _SHOWN_CHARACTERS = 80
 _HALF_A_PAIR = "half a surrogate pair and cannot be sent; decode the text with errors='replace', or drop it"
-_KEY = re.compile(r"(?:sk-|gsk_|xai-|AIza|AQ\.|tgp_v1_|Bearer\s+)[\w.-]{6,}")
-
-
-def masked(text: str, most: int = 400) -> str:
-    """*text* of a stranger for a message: without anything that looks like a key, at most *most* characters."""
-    return _KEY.sub("***", text[: 2 * most])[:most]
 
 
 def shown(value: object) -> str:
     """*value* for an error message: its repr without anything that looks like a key, at most 80 characters."""
-    text = _KEY.sub("***", _short_repr(value)).encode("ascii", "backslashreplace").decode("ascii")
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+    return shorten(mask(_short_repr(value)), _SHOWN_CHARACTERS)
 
 
 def _short_repr(value: object) -> str:
@@ -44,7 +38,8 @@ def _short_repr(value: object) -> str:
     if isinstance(value, int):
         return repr(value) if value.bit_length() <= 256 else f"<int of {value.bit_length()} bits>"
     if isinstance(value, Mapping):
-        return f"<{type(value).__name__} with keys {', '.join(repr(key)[:20] for key in list(value)[:4])}>"
+        keys = ", ".join(_short_repr(key)[:20] for key in islice(value, 4))
+        return f"<{type(value).__name__} with keys {keys}>"
     if isinstance(value, list | tuple):
         return f"<{type(value).__name__} of {len(value)}>"
     return f"<{type(value).__name__}>"

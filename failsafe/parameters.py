@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from failsafe.encoding import check_fits, refuse
+from failsafe.encoding import check_fits, refuse, shown
 from failsafe.errors import InvalidRequest
 
 REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -70,7 +70,7 @@ def _metadata(name: str, value: Any) -> None:
         refuse(name, value, "a mapping of texts to texts is needed")
     for key, item in value.items():
         if not isinstance(key, str) or not isinstance(item, str):
-            refuse(f"{name}[{key!r:.40}]", item, "texts to texts are needed")
+            refuse(f"{name}[{shown(key)}]", item, "texts to texts are needed")
     check_fits(value, name)
 
 
@@ -79,7 +79,7 @@ def _logit_bias(name: str, value: Any) -> None:
         refuse(name, value, "a mapping of token ids to numbers is needed")
     in_range = _number(-100, 100)
     for key, bias in value.items():
-        in_range(f"{name}[{key!r:.40}]", bias)
+        in_range(f"{name}[{shown(key)}]", bias)
     check_fits(value, name)
 
 
@@ -212,8 +212,8 @@ def _unknown(name: str) -> NoReturn:
     close = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, CHECKS, n=1)), None)
     meant = f"did you mean {close}=? " if close else ""
     raise InvalidRequest(
-        f"unknown parameter {name[:80]!r}: {meant}"
-        f"A field of one provider's own goes into extra={{{name[:80]!r}: ...}}; nothing was sent"
+        f"unknown parameter {shown(name)}: {meant}"
+        f"A field of one provider's own goes into extra={{{shown(name)}: ...}}; nothing was sent"
     )
 
 
@@ -246,7 +246,7 @@ def check_extra(extra: Mapping[str, Any]) -> None:
         if not isinstance(name, str) or not name:
             refuse("a key of extra", name, "the name of a field is needed")
         if name in _NOT_EXTRA:
-            refuse(f"extra[{name!r}]", extra[name], f"this field is not free: {_NOT_EXTRA[name]}")
+            refuse(f"extra[{shown(name)}]", extra[name], f"this field is not free: {_NOT_EXTRA[name]}")
         if name in CHECKS or name in _OTHER_NAMES:
-            refuse(f"extra[{name!r}]", extra[name], f"use the parameter {_OTHER_NAMES.get(name, name)}= instead")
+            refuse(f"extra[{shown(name)}]", extra[name], f"use the parameter {_OTHER_NAMES.get(name, name)}= instead")
     check_fits(extra, "extra")

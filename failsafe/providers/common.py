@@ -121,7 +121,7 @@ def plain_text(content: Any) -> str:
 
 
 def _part_text(part: Any) -> str:
-    if isinstance(part, Mapping) and part.get("type") in {"text", "output_text", None}:
+    if isinstance(part, Mapping) and part.get("type") in ("text", "output_text", None):
         return text_of(part.get("text"))
     return ""
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from failsafe.encoding import masked
 from failsafe.faults import Fault
+from failsafe.masking import mask, shorten
 from failsafe.models import Answer, Failure, FinishReason, ToolCall, Usage
 from failsafe.providers.base import Target
 from failsafe.providers.common import arguments_text, made_up_id, plain_text, text_of, token_count
@@ -29,6 +29,7 @@ _BROKEN = {
     "error": (Fault.SERVER, "the provider gave up on the answer (finish_reason error)"),
     "insufficient_system_resource": (Fault.OVERLOADED, "the provider ran out of capacity while answering"),
 }
+_LONGEST_MESSAGE = 400
 _THINKING = frozenset({"thinking", "reasoning"})
 
 
@@ -44,7 +45,7 @@ def _read(body: Any, target: Target) -> Answer | Failure:
     if not isinstance(body, dict):
         return _malformed(f"the answer is JSON, but no object ({type(body).__name__})")
     if body.get("error") or body.get("object") == "error":
-        return _reported(body.get("error") or body)
+        return _reported(body.get("error") or body, body.get("code"))
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         return _malformed(f"the answer has no choices{_said(body)}")
@@ -191,11 +192,11 @@ def _filtered(content: str) -> Failure:
     )
 
 
-def _reported(error: Any) -> Failure:
-    """An error that the provider put into a success (OpenRouter, xAI's bare sentence)."""
-    said = error if isinstance(error, dict) else {"message": error}
+def _reported(error: Any, code_beside: Any = None) -> Failure:
+    """An error that the provider put into a success; xAI's is a bare sentence with the code beside it."""
+    said = error if isinstance(error, dict) else {"message": error, "code": code_beside}
     code = said.get("code") if said.get("code") is not None else said.get("type")
-    message = masked(text_of(said.get("message"))) or "no reason given"
+    message = _masked(text_of(said.get("message"))) or "no reason given"
     return Failure(
         fault=Fault.SERVER,
         message=f"an error inside a success: {message}",
@@ -208,5 +209,10 @@ def _said(body: Mapping[str, Any]) -> str:
     """What a body without choices says instead, if it says anything."""
     for key in ("message", "detail", "msg"):
         if text_of(body.get(key)):
-            return f": {masked(body[key])}"
+            return f": {_masked(body[key])}"
     return ""
+
+
+def _masked(text: str) -> str:
+    """A stranger's *text* without keys, in one line of bounded length; a huge one is never searched whole."""
+    return shorten(mask(text[: 2 * _LONGEST_MESSAGE]), _LONGEST_MESSAGE)

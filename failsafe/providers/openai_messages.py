@@ -171,7 +171,10 @@ def _is_plain(message: Message) -> bool:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise CannotExpress(f"tool_call_id = {pattern!r} in its quirks is no regular expression ({error})") from None
 
 
 def _fitting_id(call_id: str, pattern: str) -> str:

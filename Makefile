@@ -28,7 +28,7 @@ check: $(VENV)/.has-dev ## run every static check: format, lint, types, layers, 
 	$(bin)/ruff check .
 	$(bin)/mypy
 	PYTHONPATH=.:gui $(bin)/lint-imports --no-logo
-	$(bin)/interrogate
+	$(bin)/interrogate failsafe gui/failsafe_gui
 	$(python) tools/check_links.py
 	rm -rf build
 	@mkdir -p build

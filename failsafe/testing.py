@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+from urllib3 import HTTPHeaderDict
+
+from failsafe.models import Failure
+from failsafe.secret import Secret
+from failsafe.transport.base import Limits, RawAnswer
 
 
 class FakeClock:
@@ -57,3 +66,80 @@ class FakeClock:
             yield
         finally:
             self._during_wait.remove(callback)
+
+
+Outcome = RawAnswer | Failure
+"""What a scripted provider does with a request."""
+
+
+class SentRequest(NamedTuple):
+    """One request that reached a :class:`ScriptedTransport`; ``body`` is decoded."""
+
+    path: str
+    body: Any
+    key: Secret | None
+    limits: Limits
+
+
+class ScriptedTransport:
+    """
+    A :class:`failsafe.transport.base.Transport` that answers from a script, without a network.
+
+    Each request takes the next outcome; the last one is repeated for ever. An outcome may also be
+    a function of the :class:`SentRequest`, e.g. one that moves a :class:`FakeClock` and then fails.
+    ``requests`` lists what was sent. Thread-safe.
+
+    Args:
+        outcomes: What to do, in order; at least one.
+    """
+
+    def __init__(self, *outcomes: Outcome | Callable[[SentRequest], Outcome]) -> None:
+        self._lock = threading.Lock()
+        self._outcomes = deque(outcomes)  # guarded by _lock
+        self.requests: list[SentRequest] = []
+        self.closed = False
+
+    def send(  # the seam fixes the signature
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        key: Secret | None,
+        limits: Limits,  # noqa: ARG002
+    ) -> Outcome:
+        """Note the request and return the next outcome."""
+        request = SentRequest(path, None if body is None else msgspec.json.decode(body), key, limits)
+        with self._lock:
+            self.requests.append(request)
+            outcome = self._outcomes.popleft() if len(self._outcomes) > 1 else self._outcomes[0]
+        return outcome(request) if callable(outcome) else outcome
+
+    def close(self) -> None:
+        """Note that the transport was closed."""
+        self.closed = True
+
+
+def answer(text: str = "hello", *, model: str = "gpt-4.1", **headers: str) -> RawAnswer:
+    """A complete answer in OpenAI's form; keyword arguments are headers, ``_`` standing for ``-``."""
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": model,
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"},
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    }
+    return RawAnswer(status=200, headers=_headers(headers), body=msgspec.json.encode(body))
+
+
+def refusal(status: int, message: str = "no", *, code: str | None = None, **headers: str) -> RawAnswer:
+    """An error answer in OpenAI's form; keyword arguments are headers, ``_`` standing for ``-``."""
+    body = {"error": {"message": message, "type": None, "param": None, "code": code}}
+    return RawAnswer(status=status, headers=_headers(headers), body=msgspec.json.encode(body))
+
+
+def _headers(named: dict[str, str]) -> HTTPHeaderDict:
+    headers = HTTPHeaderDict({"Content-Type": "application/json"})
+    headers.update({name.replace("_", "-"): value for name, value in named.items()})
+    return headers

@@ -1,0 +1,36 @@
+"""How a provider is doing, judged from what its calls have shown."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from failsafe.events import CircuitState
+
+
+class ProviderStatus(StrEnum):
+    """How a provider is doing."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """Usable with reservations: some key or model is left alone, or the breaker is probing."""
+    DOWN = "down"
+    """No call goes there now."""
+    UNKNOWN = "unknown"
+    """Nothing was observed yet."""
+
+
+def judge(*, breaker: CircuitState, usable_keys: int, all_keys: int, observed: bool) -> ProviderStatus:
+    """
+    Judge one provider.
+
+    Args:
+        breaker: The state of its breaker.
+        usable_keys: Keys that are not put off for every model.
+        all_keys: Keys configured; 1 for a provider that needs none.
+        observed: Whether any attempt has ended.
+    """
+    if breaker in (CircuitState.OPEN, CircuitState.FORCED_OPEN) or usable_keys == 0:
+        return ProviderStatus.DOWN
+    if breaker is CircuitState.HALF_OPEN or usable_keys < all_keys:
+        return ProviderStatus.DEGRADED
+    return ProviderStatus.HEALTHY if observed else ProviderStatus.UNKNOWN

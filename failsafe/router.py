@@ -1,0 +1,293 @@
+"""Sends each chat request to the best provider that works right now."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from failsafe.breaker import CircuitBreakerRegistry
+from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
+from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.deadline import CancelToken, Deadline
+from failsafe.endpoint import Endpoint
+from failsafe.errors import ConfigError, FailsafeError, ModelNotFound
+from failsafe.events import CallFinished
+from failsafe.failover import Candidate, Failover, Shared
+from failsafe.gate import Gate
+from failsafe.health import ProviderStatus
+from failsafe.models import ChatParameters, ChatRequest, Message, Reply
+from failsafe.request import build_request
+from failsafe.telemetry.bus import EventBus, Listener
+from failsafe.telemetry.reporter import Reporter
+from failsafe.transport.base import Transport
+from failsafe.transport.requests_transport import RequestsTransport
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+_AS_CONFIGURED: Any = object()
+_REMEMBERED_MODELS = 1024
+
+_router_numbers = itertools.count(1)
+
+
+class Router:
+    """
+    Sends chat requests to the first provider that can answer, within the caller's deadline.
+
+    Thread-safe: one router serves all threads of a process, and a forked child may go on using
+    its copy. Routers share nothing with each other. Close it with :meth:`close` or ``with``.
+
+    Args:
+        config: The settings, or just the providers in the order in which to ask them.
+        clock: The source of time.
+        random: The source of chance.
+        transport: Makes the connection to one provider; tests put a scripted one here.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig | Sequence[ProviderConfig],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        random: Random | None = None,
+        transport: Callable[[ProviderConfig], Transport] | None = None,
+    ) -> None:
+        self.config = config if isinstance(config, RouterConfig) else RouterConfig(providers=tuple(config))
+        self._clock = clock
+        random = random or new_random()
+        self.breakers = CircuitBreakerRegistry(self.config.breaker, clock=clock, random=random)
+        """One breaker a provider, by the provider's name."""
+        self._reporter = Reporter(EventBus())
+        self._shared = Shared(self.config, clock, random, self._reporter)
+        self._endpoints = self._make_endpoints(transport or RequestsTransport.for_provider)
+        self._candidates: dict[str, tuple[Candidate, ...]] = {}
+        self._gate = Gate()
+        self._number = next(_router_numbers)
+        self._calls = itertools.count(1)
+        self.breakers.on_state_change(self._reporter.emit)
+
+    def _make_endpoints(self, transport: Callable[[ProviderConfig], Transport]) -> tuple[Endpoint, ...]:
+        return tuple(
+            Endpoint(
+                provider,
+                rank=rank,
+                breaker=self.breakers.get(provider.name, provider.breaker),
+                transport=transport(provider),
+                clock=self._clock,
+                random=self._shared.random,
+            )
+            for rank, provider in enumerate(self.config.providers)
+            if provider.enabled
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """
+        A router over every known provider whose key variable is set, in the catalogue's order.
+
+        Args:
+            environ: The variables; the process's own by default.
+
+        Raises:
+            ConfigError: No key was found; the message says which variables were looked for.
+        """
+        from failsafe import loader  # only those who load need TOML and folders
+
+        return cls(loader.from_env(environ))
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> Self:
+        """
+        A router as ``failsafe.toml`` at *path* describes it (``docs/configuration.md``).
+
+        Raises:
+            ConfigError: The file cannot be read safely or holds a wrong setting.
+        """
+        from failsafe import loader
+
+        return cls(loader.load_file(path))
+
+    def chat(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        model: str,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[ChatParameters],
+    ) -> Reply:
+        """
+        Ask one question and return the whole answer.
+
+        Args:
+            prompt: One user message, or a conversation in OpenAI's chat form.
+            model: A model's name, an alias from the settings, or ``provider:model``.
+            timeout: Seconds for the whole call, failovers and waits included; the router's
+                setting (60) by default. ``Deadline.unlimited()`` waits for ever.
+            cancel: Ends the call from another thread.
+            extra: Body fields of the provider's own, passed to every provider as they are.
+            **parameters: :class:`failsafe.models.ChatParameters`, in OpenAI's names.
+
+        Raises:
+            InvalidRequest: The request is wrong; nothing, or nothing more, was sent.
+            AllProvidersFailed: Nobody answered; the message lists every attempt.
+            DeadlineExceeded: The time was up first.
+            Cancelled: *cancel* was cancelled.
+            ContentFiltered: A content policy stopped the prompt or the answer.
+            ModelNotFound: No configured provider serves *model*.
+            RouterClosed: The router is closed.
+        """
+        deadline = self._deadline(timeout)
+        return self._run(build_request(prompt, model, parameters, extra), deadline, cancel)
+
+    def chat_completion(
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **parameters: Unpack[ChatParameters],
+    ) -> Reply:
+        """Ask with a whole conversation; the same as :meth:`chat`, which also takes a plain text."""
+        deadline = self._deadline(timeout)
+        return self._run(build_request(messages, model, parameters, extra), deadline, cancel)
+
+    def _deadline(self, timeout: float | Deadline) -> Deadline:
+        if timeout is _AS_CONFIGURED:
+            timeout = self.config.timeout
+        return timeout if isinstance(timeout, Deadline) else Deadline.after(timeout, self._clock)
+
+    def _run(self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None) -> Reply:
+        candidates = self._candidates.get(request.model) or self._resolve(request.model)
+        call_id = f"call-{self._number}-{next(self._calls)}"
+        call = Failover(request, candidates, deadline, cancel, call_id, self._shared)
+        self._gate.enter()
+        try:
+            reply = call.run()
+        except FailsafeError as error:
+            self._reporter.emit(self._finished(call, call_id, request.model, None, type(error).__name__))
+            raise
+        finally:
+            self._gate.leave()
+        if self._reporter.wants_successes():
+            self._reporter.emit(self._finished(call, call_id, request.model, reply, None))
+        return reply
+
+    def _finished(
+        self, call: Failover, call_id: str, asked_model: str, reply: Reply | None, error: str | None
+    ) -> CallFinished:
+        return CallFinished(
+            at=self._clock.time(),
+            call_id=call_id,
+            asked_model=asked_model,
+            provider=reply.provider if reply else None,
+            model=reply.model if reply else None,
+            error=error,
+            attempts=len(call.attempts),
+            latency_ms=call.latency_ms,
+        )
+
+    def _resolve(self, model: str) -> tuple[Candidate, ...]:
+        """Who serves *model*, and under which ids; remembered."""
+        ids = {route.provider.name: route.models for route in self.config.targets(model)}
+        candidates = tuple(
+            Candidate(endpoint, ids[endpoint.name]) for endpoint in self._endpoints if endpoint.name in ids
+        )
+        if not candidates:
+            raise ModelNotFound(self._nobody_serves(model))
+        if len(self._candidates) < _REMEMBERED_MODELS:
+            self._candidates[model] = candidates
+        return candidates
+
+    def _nobody_serves(self, model: str) -> str:
+        from difflib import get_close_matches  # needed only on this way out
+
+        known = [*self.config.aliases, *(name for each in self._endpoints for name in each.config.known_models)]
+        close = get_close_matches(model, known, n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        names = ", ".join(endpoint.name for endpoint in self._endpoints)
+        return (
+            f"no configured provider serves model {model!r} (asked: {names}){hint} "
+            "List it under the provider's models, or write an alias for it"
+        )
+
+    def on_event(self, listener: Listener, *, sync: bool = False) -> Callable[[], None]:
+        """
+        Call *listener* with every event of this router from now on.
+
+        Args:
+            listener: Called with one :mod:`failsafe.events` value. It runs on the router's own
+                thread, off a bounded queue; what it raises is logged and reaches no call.
+            sync: Run it in the thread of the call instead; its time then counts as the caller's.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        return self._reporter.bus.subscribe(listener, sync=sync)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The names of the enabled providers, in the order of the settings."""
+        return tuple(endpoint.name for endpoint in self._endpoints)
+
+    def status(self) -> dict[str, ProviderStatus]:
+        """How each provider is doing, by name."""
+        return {endpoint.name: endpoint.status() for endpoint in self._endpoints}
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Counts, latency, breaker and cooldowns of each provider, by name (``docs/router.md`` lists the keys)."""
+        return {endpoint.name: endpoint.stats() for endpoint in self._endpoints}
+
+    def reset(self, provider: str | None = None) -> None:
+        """
+        Forget what was learnt against *provider* (or all): breaker, cooldowns, rejected keys.
+
+        Raises:
+            ConfigError: There is no such provider.
+        """
+        chosen = [endpoint for endpoint in self._endpoints if provider in (None, endpoint.name)]
+        if not chosen:
+            raise ConfigError(f"provider = {provider!r}: one of {', '.join(self.providers)} is needed")
+        for endpoint in chosen:
+            endpoint.reset()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """
+        Refuse new calls, wait for those under way, then close every connection. Idempotent.
+
+        Args:
+            timeout: Seconds to wait; None waits for the last call, which its own deadline bounds.
+
+        Returns:
+            True when all calls had ended.
+        """
+        drained = self._gate.close(timeout)
+        for endpoint in self._endpoints:
+            endpoint.transport.close()
+        self._reporter.bus.close()
+        return drained
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the configuration: what was learnt stays behind, keys travel by the name of their place."""
+        return type(self), (self.config,)
+
+    def __repr__(self) -> str:
+        states = ", ".join(f"{name} {status}" for name, status in self.status().items())
+        return f"<Router [{states}]>"

@@ -1,0 +1,61 @@
+"""Events as log records of the logger ``failsafe``."""
+
+from __future__ import annotations
+
+import logging
+
+from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, ModelSubstituted, PutOff, StateChanged
+
+logger = logging.getLogger("failsafe")
+
+
+def wanted() -> bool:
+    """Whether any record could be written at all."""
+    return logger.isEnabledFor(logging.WARNING)
+
+
+def log_event(event: Event) -> None:
+    """
+    Write *event* as one record, at the level of its urgency.
+
+    WARNING for what a person may have to act on (a breaker opens, a key is rejected, another model
+    answers), INFO for failed attempts, cooldowns and recoveries, DEBUG for what went well.
+    """
+    match event:
+        case AttemptFinished():
+            _log_attempt(event)
+        case CallFinished():
+            _log_call(event)
+        case StateChanged():
+            level = logging.WARNING if event.new is CircuitState.OPEN else logging.INFO
+            logger.log(level, "breaker %s: %s -> %s (%s)", event.name, event.old, event.new, event.reason)
+        case PutOff():
+            level = logging.WARNING if event.alert else logging.INFO
+            what = " ".join(filter(None, (event.key and f"key {event.key}", event.model)))
+            logger.log(
+                level, "%s%s left alone for %.3g s: %s; %s",
+                event.provider, f" ({what})" if what else "", event.seconds, event.message, event.advice,
+            )  # fmt: skip
+        case ModelSubstituted():
+            logger.warning("%s answered with %s where %s was asked", event.provider, event.model, event.asked_model)
+
+
+def _log_attempt(event: AttemptFinished) -> None:
+    attempt = event.attempt
+    if attempt.fault is None:
+        logger.debug("%s %s answered in %.0f ms", event.call_id, attempt.provider, attempt.latency_ms)
+        return
+    logger.info(
+        "%s %s failed after %.0f ms: %s: %s",
+        event.call_id, attempt.provider, attempt.latency_ms, attempt.fault, attempt.message,
+    )  # fmt: skip
+
+
+def _log_call(event: CallFinished) -> None:
+    if event.error is None:
+        logger.debug("%s answered by %s in %.0f ms", event.call_id, event.provider, event.latency_ms)
+    else:
+        logger.info(
+            "%s failed with %s after %d attempts in %.0f ms",
+            event.call_id, event.error, event.attempts, event.latency_ms,
+        )  # fmt: skip

@@ -20,8 +20,9 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, overload
+
+import msgspec
 
 from failsafe.backoff import a_little_later, calculate_delay, named_wait
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
@@ -38,8 +39,7 @@ _DEFAULTS = RetryConfig()
 _RANDOM = new_random()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryAttempt:
+class RetryAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """
     A try that failed and will be repeated, as ``on_retry`` is told of it.
 

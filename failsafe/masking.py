@@ -1,0 +1,111 @@
+"""
+Text from outside, made safe to show: no key, no control character, one line.
+
+Providers echo keys in their error texts, whole or in part, so every text of theirs passes
+through here before it reaches an exception, a log line or an event. Pure functions, thread-safe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote
+
+from failsafe.secret import Secret
+
+MASK = "[masked]"
+"""What stands in place of a key."""
+
+_ECHO = 8  # this many characters of a key in a row, from its start or its end, give it away
+
+_KEY_SHAPES = re.compile(
+    r"""
+    (?<![A-Za-z0-9]) (?:
+        sk-[\w.*…-]{6,}                                     # OpenAI, Anthropic, OpenRouter, DeepSeek, ...
+      | (?:gsk_|xai-|tgp_v1_|hs-|hf_|AIza|AQ\.|ya29\.)[\w.*…-]{8,}
+      | eyJ[\w-]{8,}\.[\w.-]+                               # JSON web tokens
+    )
+    | (?i:bearer)\ (?=[^\s"',;\[\]]*[\d*])[^\s"',;\[\]]{8,} # a word with a digit is a token, "authentication" is none
+    | (?i:bearer)\ [^\s"',;\[\]]{20,}
+    | (?i:basic)\ (?=[a-z+/]*[A-Z0-9])[A-Za-z0-9+/]{12,}={0,2}(?!\w)
+    | (?<=//)[^/@\s]+(?=@)                                   # user and password in a URL
+    | (?i:api[-_]?key["']?\ ?[:=]\ ?["']?|[?&]key=)[\w.-]{16,}
+    | (?<![\w.-])[\w.-]*+\*{3,}[\w-]*                       # a key that the provider itself has half hidden
+    """,
+    re.VERBOSE,
+)
+
+
+def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
+    """
+    Return *text* in one line, without keys and without control characters.
+
+    Removed are every key of *secrets*, any echo of at least eight characters of one from its
+    start or its end, and whatever looks like a key of a known provider or like a bearer token.
+    A key of fewer than eight characters (``none``, ``ollama``) is removed where it stands as a
+    word of its own, so that it does not spoil other words. Never raises.
+
+    Args:
+        text: Any text, lone surrogates included; the result can always be encoded as UTF-8.
+        secrets: The keys that may be in it.
+    """
+    line = one_line(text)
+    spans = [match.span() for match in _KEY_SHAPES.finditer(line)]
+    for secret in secrets:
+        for form in _written_forms(secret):
+            spans.extend(_echoes(line, form))
+    return _cover(line, spans)
+
+
+def one_line(text: str) -> str:
+    """Return *text* with each run of white space, control and other unprintable characters as one space."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def shorten(text: str, most: int) -> str:
+    """Return *text* cut to at most *most* characters, the cut marked with an ellipsis."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _written_forms(secret: Secret) -> set[str]:
+    """The key as it may be written in a line of text: as it is, and percent-encoded."""
+    key = one_line(secret.reveal())
+    return {key, quote(key, safe="")} - {""}
+
+
+def _echoes(line: str, key: str) -> Iterator[tuple[int, int]]:
+    """Where the whole key, its start or its end stands in *line*."""
+    if len(key) < _ECHO:
+        yield from (match.span() for match in re.finditer(rf"(?<!\w){re.escape(key)}(?!\w)", line))
+        return
+    for start in _positions(line, key[:_ECHO]):
+        yield start, start + _common_start(line[start : start + len(key)], key)
+    for start in _positions(line, key[-_ECHO:]):
+        end = start + _ECHO
+        yield end - _common_start(line[max(0, end - len(key)) : end][::-1], key[::-1]), end
+
+
+def _positions(line: str, part: str) -> Iterator[int]:
+    start = line.find(part)
+    while start >= 0:
+        yield start
+        start = line.find(part, start + 1)
+
+
+def _common_start(one: str, other: str) -> int:
+    """How many characters *one* and *other* share from the start."""
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return min(len(one), len(other))
+
+
+def _cover(line: str, spans: list[tuple[int, int]]) -> str:
+    """Replace each run of overlapping or touching *spans* by one mark."""
+    parts: list[str] = []
+    done = 0
+    for start, end in sorted(spans):
+        if start > done or (start == done and not parts):
+            parts += [line[done:start], MASK]
+        done = max(done, end)
+    return "".join([*parts, line[done:]])

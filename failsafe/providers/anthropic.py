@@ -24,9 +24,10 @@ _PATH = "/v1/messages"
 _NAMES = {
     "stop_sequences": "stop",
     "thinking": "reasoning_effort",
-    "output_config.effort": "reasoning_effort",
-    "output_config.format": "response_format",
-    "metadata.user_id": "user",
+    "budget_tokens": "reasoning_effort",
+    "effort": "reasoning_effort",
+    "format": "response_format",
+    "user_id": "user",
 }
 _CHOICES = {"auto": "auto", "none": "none", "required": "any"}
 # platform.claude.com "Structured outputs", JSON Schema limitations: answered with 400.
@@ -67,7 +68,7 @@ class AnthropicDialect:
         _check_prefill(asked, history, body, target)
         _add_rest(body, asked, changes)
         asked.drop_rest("Anthropic has no equivalent")
-        body = with_extra(body, request, target, asked, changes)
+        body = with_extra(body, request, target, asked, changes, settings="output_config")
         return BuiltRequest(path=_PATH, body=encode_body(body, request), adjustments=changes.listed())
 
     def read(self, body: Any, target: Target) -> Answer | Failure:  # noqa: ARG002 -- every model answers alike

@@ -73,7 +73,7 @@ class GeminiDialect:
         if settings:
             body["generationConfig"] = settings
         asked.drop_rest("Gemini has no equivalent")
-        body = with_extra(body, request, target, asked, changes)
+        body = with_extra(body, request, target, asked, changes, settings="generationConfig")
         return BuiltRequest(path=_path(target.model), body=encode_body(body, request), adjustments=changes.listed())
 
     def read(self, body: Any, target: Target) -> Answer | Failure:  # noqa: ARG002 -- every model answers alike

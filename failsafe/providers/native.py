@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ _READ_KEYS = frozenset({
     "role", "content", "tool_calls", "tool_call_id", "refusal", "provider_data", *_OWN_REASONING,
 })  # fmt: skip
 _LONGEST_MESSAGE = 500
+
+_CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 REASONING_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 """Content parts that hold a model's reasoning; only the model itself may be sent them back."""
@@ -162,18 +165,36 @@ def is_empty_assistant(message: Message) -> bool:
 
 
 def with_extra(
-    body: dict[str, Any], request: ChatRequest, target: Target, asked: Asked, changes: Changes
+    body: dict[str, Any], request: ChatRequest, target: Target, asked: Asked, changes: Changes, settings: str
 ) -> dict[str, Any]:
-    """*body* over the free fields of the configuration and under those of the call, objects key by key."""
+    """
+    *body* over the free fields of the configuration and under those of the call, objects key by key.
+
+    Fields that the target refuses are left out, and so are those inside the object *settings*.
+    """
     if not target.extra and not request.extra:
         return body
-    under, over = (
-        {name: value for name, value in fields.items() if not asked.refuses(name)}
-        for fields in (target.extra, request.extra)
-    )
-    for name in sorted({*target.extra, *request.extra} - {*under, *over}):
-        changes.dropped(name, f"{target.model} refuses it")
+    under, over = (_accepted(fields, target, asked, changes, settings) for fields in (target.extra, request.extra))
     return _overlaid(_overlaid(under, body), over)
+
+
+def _accepted(
+    fields: Mapping[str, Any], target: Target, asked: Asked, changes: Changes, settings: str
+) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in fields.items():
+        if asked.refuses(name) or asked.refuses(_snake(name)):
+            changes.dropped(name, f"{target.model} refuses it")
+        elif name == settings and isinstance(value, Mapping):
+            kept[name] = _accepted(value, target, asked, changes, settings)
+        else:
+            kept[name] = value
+    return kept
+
+
+def _snake(name: str) -> str:
+    """*name* in snake case, in which refusals are learned whatever case the vendor writes."""
+    return _CAMEL_HUMP.sub(r"_\1", name).lower()
 
 
 def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -447,6 +447,12 @@ def test_tools_keep_name_description_schema_and_cache_mark() -> None:
     ]
 
 
+def test_a_tools_schema_without_a_type_is_called_an_object() -> None:
+    built = build(tools=[{"type": "function", "function": {"name": "f", "parameters": {"properties": {}}}}])
+    assert body_of(built)["tools"][0]["input_schema"] == {"type": "object", "properties": {}}
+    assert noted(built)["tools[0].function.parameters"] == "rewritten"
+
+
 def test_a_strict_tool_is_closed_and_one_anthropic_cannot_hold_is_not_strict() -> None:
     def strict(age: dict[str, Any]) -> dict[str, Any]:
         parameters = {"type": "object", "properties": {"age": age}}
@@ -525,6 +531,11 @@ def test_a_form_anthropic_cannot_hold_excludes_it(form: Any, to: Target, said: s
         build(to=to, response_format=form)
 
 
+def test_a_schemas_description_is_dropped_and_noted() -> None:
+    built = build(response_format=json_schema({"type": "string"}, description="an answer"), max_tokens=5)
+    assert noted(built) == {"response_format.json_schema.description": "dropped"}
+
+
 def test_plain_text_as_form_asks_for_nothing() -> None:
     assert "output_config" not in sent(response_format={"type": "text"})
 
@@ -564,6 +575,21 @@ def test_an_effort_becomes_a_word_for_a_model_that_budgets_itself() -> None:
     assert sent(to=target(thinking="adaptive"), reasoning_effort="none")["thinking"] == {"type": "disabled"}
     refusing = target(thinking="adaptive", refuses=("reasoning_effort=xhigh", "reasoning_effort=max"))
     assert sent(to=refusing, reasoning_effort="xhigh")["output_config"] == {"effort": "high"}
+
+
+def test_no_effort_is_what_a_model_with_a_budget_does_anyway() -> None:
+    built = build(to=target(thinking="budget"), reasoning_effort="none")
+    assert "thinking" not in body_of(built)
+    assert body_of(built)["max_tokens"] == 4096
+    assert noted(built)["reasoning_effort"] == "mapped"
+
+
+def test_a_forced_tool_leaves_an_adaptive_model_its_effort_only() -> None:
+    parameters: dict[str, Any] = {"reasoning_effort": "high", "tools": [WEATHER], "tool_choice": "required"}
+    built = build(to=target(thinking="adaptive"), **parameters)
+    assert "thinking" not in body_of(built)
+    assert body_of(built)["output_config"] == {"effort": "high"}
+    assert noted(built)["reasoning_effort"] == "mapped"
 
 
 def test_effort_and_schema_share_one_field() -> None:
@@ -763,6 +789,14 @@ def test_a_key_echoed_in_an_error_is_masked() -> None:
 )
 def test_what_is_no_answer_is_malformed(body: Any) -> None:
     assert failed(body).fault is Fault.MALFORMED
+
+
+def test_an_answer_nested_without_end_is_malformed() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    block = {"type": "tool_use", "id": "x", "name": "f", "input": nested}
+    assert failed({**ANSWER, "content": [block], "stop_reason": "tool_use"}).fault is Fault.MALFORMED
 
 
 def test_a_block_of_a_nonsensical_type_is_passed_over() -> None:

@@ -313,6 +313,19 @@ def test_an_image_by_address_or_for_a_blind_model_excludes_it(url: str, to: Targ
         build(image(url), to)
 
 
+def test_a_refusal_in_the_history_is_told_as_text() -> None:
+    refusing = [{"role": "assistant", "content": None, "refusal": "No."}]
+    part = [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}]
+    for refused in (refusing, part):
+        assert sent([*HELLO, *refused, *HELLO])["contents"][1]["parts"] == [{"text": "No."}]
+
+
+def test_a_content_part_gemini_does_not_know_excludes_it() -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}}
+    with pytest.raises(CannotExpress, match="input_audio"):
+        build([{"role": "user", "content": [sound]}])
+
+
 def test_what_gemini_does_not_take_beside_the_text_is_noted() -> None:
     marked = {"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}
     built = build([{"role": "user", "name": "ann", "content": [marked, {"type": "text", "text": ""}]}])
@@ -485,6 +498,14 @@ def test_free_fields_are_laid_over_the_body_object_by_object() -> None:
     assert body["safetySettings"] == []
 
 
+def test_free_fields_the_target_was_seen_to_refuse_are_dropped_wherever_they_stand() -> None:
+    to = Target(provider="p", vendor="p", model="m", refused=frozenset({"top_k", "service_tier"}))
+    built = build(to=to, extra={"generationConfig": {"topK": 9, "mediaResolution": "LOW"}, "serviceTier": "flex"})
+    assert body_of(built)["generationConfig"] == {"mediaResolution": "LOW"}
+    assert "serviceTier" not in body_of(built)
+    assert noted(built) == {"topK": "dropped", "serviceTier": "dropped"}
+
+
 def test_building_changes_nothing_of_the_request() -> None:
     message = message_of(answered(answer_of(SIGNED_PARTS)))
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "{}"} for call in message["tool_calls"]]
@@ -638,6 +659,13 @@ def test_an_error_under_a_success_status_is_a_failure(
 )
 def test_what_is_no_answer_is_malformed(body: Any) -> None:
     assert failed(body).fault is Fault.MALFORMED
+
+
+def test_an_answer_nested_without_end_is_malformed() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert failed(answer_of([{"functionCall": {"name": "f", "args": nested}}])).fault is Fault.MALFORMED
 
 
 JSON = st.recursive(

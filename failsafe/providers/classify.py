@@ -82,11 +82,11 @@ def classify(
     diagnosis = ""
     if fault is Fault.AUTH:
         sent = key or (secrets[0] if len(secrets) == 1 else None)
-        diagnosis = _diagnose(sent, provider or vendor, vendor, status, said)
+        diagnosis = _diagnose(sent, provider, vendor, status, said)
     identity = hints.request_id(headers) or said.request_id
     return Failure(
         fault=fault,
-        message=_message(f"HTTP {status}", said, _moved_to(status, headers), secrets),
+        message=_message(f"HTTP {status}", said, secrets, _moved_to(status, headers), diagnosis),
         status=status,
         code=_code(said),
         request_id=mask(identity, secrets) if identity else None,
@@ -130,16 +130,17 @@ def classify_error_in_success(
     answered = Answered(names=frozenset((vendor, dialect)), status=status, body=said, model=model)
     fault, rule = fault_of(answered)
     meant = f" (meaning {status})" if status else ""
+    diagnosis = _diagnose(None, "", vendor, status, said) if fault is Fault.AUTH else ""
     return msgspec.structs.replace(
         failure,
         fault=fault,
-        message=_message(f"an error inside a success{meant}", said, "", secrets),
+        message=_message(f"an error inside a success{meant}", said, secrets, diagnosis=diagnosis),
         code=_code(said),
         retry_after=_retry_after(fault, {}, said, 0.0, vendor),
         should_retry=_should_retry(fault, {}, said),
         whole_key=_whole_key(fault, said),
         parameter=_parameter(fault, rule, said),
-        diagnosis=_diagnose(None, vendor, vendor, status, said) if fault is Fault.AUTH else "",
+        diagnosis=diagnosis,
         maybe_billed=fault not in _REFUSED_UNREAD,
     )
 
@@ -159,12 +160,15 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     return next((str(value) for key, value in headers.items() if str(key).lower() == name), "")
 
 
-def _message(start: str, said: ErrorBody, moved_to: str, secrets: Iterable[Secret]) -> str:
-    """One line: the status, the provider's code and what it says."""
+def _message(start: str, said: ErrorBody, secrets: Iterable[Secret], moved_to: str = "", diagnosis: str = "") -> str:
+    """One line: the status, the provider's code, what it says, and what is wrong with the key."""
     code = _code(said)
     text = moved_to or _what_it_says(said)
-    line = f"{start} {code}: {text}" if code else f"{start}: {text}"
-    return shorten(mask(line, secrets), _LONGEST_MESSAGE).rstrip(". ")
+    line = mask(f"{start} {code}: {text}" if code else f"{start}: {text}", secrets)
+    if not diagnosis:
+        return shorten(line, _LONGEST_MESSAGE).rstrip(". ")
+    room = max(_LONGEST_MESSAGE // 3, _LONGEST_MESSAGE - len(diagnosis) - 2)
+    return shorten(f"{shorten(line, room).rstrip('. ')}; {diagnosis}", _LONGEST_MESSAGE)
 
 
 def _what_it_says(said: ErrorBody) -> str:
@@ -230,4 +234,5 @@ def _parameter(fault: Fault, rule: Rule | None, said: ErrorBody) -> str | None:
 
 def _diagnose(key: Secret | None, provider: str, vendor: str, status: int | None, said: ErrorBody) -> str:
     prefixes = {name: preset.key_prefixes for name, preset in catalog().presets.items()}
-    return diagnose_key(key, provider=provider, vendor=vendor, prefixes=prefixes, status=status, body=said)
+    named = provider or vendor or "the provider"
+    return diagnose_key(key, provider=named, vendor=vendor, prefixes=prefixes, status=status, body=said)

@@ -170,8 +170,17 @@ def test_a_rejected_key_is_diagnosed_and_shows_nowhere() -> None:
     row = Row("openai", 401, echo, Fault.AUTH, headers={"x-request-id": key.reveal()})
     failure = failure_of(row, secrets=(key,), provider="main")
     assert failure.diagnosis == "main rejected the key: it looks like a key of openrouter, and was sent to main"
+    assert failure.message.endswith(f"[masked]; {failure.diagnosis}")
     assert "sk-or" not in repr(failure)
     assert "0123456" not in repr(failure)
+
+
+def test_the_diagnosis_is_part_of_the_message_however_long_the_provider_talks() -> None:
+    row = Row("openai", 401, openai("You talk too much. " * 100, None, "invalid_api_key"), Fault.AUTH)
+    failure = failure_of(row)
+    assert failure.message.startswith("HTTP 401 invalid_api_key: You talk")
+    assert failure.message.endswith(f"…; {failure.diagnosis}")
+    assert len(failure.message) == 300
 
 
 def test_with_several_keys_only_the_one_that_was_sent_is_diagnosed() -> None:

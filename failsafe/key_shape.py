@@ -15,12 +15,12 @@ _LONGEST = 8192  # servers commonly refuse a header line beyond 8 KiB
 _PLACEHOLDER = re.compile(
     r"""
     <.*> | \[.*\] | \{.*\}                                  # <your key>, [key], {key}
-    | (sk-|gsk_|xai-)? (your|my|insert|replace|put|enter)[-_ ].*   # YOUR_API_KEY, sk-your-key
-    | .*(api[-_ ]?key|token|secret)[-_ ]here                # put-your-api-key-here
+    | (sk-|gsk_|xai-)? your[-_ ].*                            # YOUR_API_KEY, sk-your-key
+    | .*(key|token|secret)[-_ ]here                         # put-your-api-key-here
     | .*\.\.\..*                                            # sk-...
     | .*\*\*\*.*                                            # sk-****1234, copied from a masked display
     | (sk-|gsk_|xai-)? x{3,}                                # xxxx, sk-xxxx
-    | change[-_ ]?me | placeholder | todo | tbd
+    | (change|replace)[-_ ]?me | placeholder | todo | tbd
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -36,7 +36,7 @@ def problem(text: str) -> str | None:
     The answer is a clause that continues "the key ...", with what to do, and contains no part of
     the key: ``"ends with a newline; remove it"``.
     """
-    for check in (_blank, _wrapped, _unsendable, _not_a_key):
+    for check in (_blank, _wrapped, _not_a_key, _unsendable):
         found = check(text)
         if found:
             return found
@@ -68,11 +68,11 @@ def _unsendable(text: str) -> str | None:
     """What an HTTP header cannot carry."""
     if "\n" in text or "\r" in text:
         return "contains a newline; a key is one line"
-    if any(character.isspace() for character in text) and not _PLACEHOLDER.fullmatch(text):
+    if any(character.isspace() for character in text):
         return "contains white space; copy it again"
     if any(ord(character) > 0xFF for character in text):
         return "contains a character that no HTTP header can carry (outside latin-1); copy it again"
-    if not text.isprintable() and " " not in text:
+    if not text.isprintable():
         return "contains a control character; copy it again"
     if len(text) > _LONGEST:
         return f"is longer than {_LONGEST} characters; that is no API key"

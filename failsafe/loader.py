@@ -77,7 +77,7 @@ def load_file(path: str | PathLike[str]) -> RouterConfig:
             _refuse_keys(chosen, table)
         return parse(table)
     except ConfigError as error:
-        problem = str(error)
+        problem = mask(str(error))  # a key may stand where nobody expects one, as the name of a setting
     raise ConfigError(f"{chosen}: {problem}")
 
 

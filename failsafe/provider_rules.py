@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DIALECTS = ("openai", "anthropic", "gemini")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_AUTH_PREFIX = re.compile(r"[A-Za-z-]{0,24}[ :=]?")
 _GENERIC = Preset(title="", base_url="", dialect="openai", needs_key=False)
 _DAY = 86_400.0
 
@@ -116,10 +117,8 @@ def _dialect(key: str, value: object) -> str:
 
 def _auth_prefix(key: str, value: object) -> str:
     prefix = checks.text(key, value, empty=True)
-    if not prefix.isascii() or len(prefix) > 32:
-        checks.refuse(
-            key, checks.HIDDEN, "a short ASCII text such as 'Bearer ' is needed; the key belongs into api_key"
-        )
+    if not _AUTH_PREFIX.fullmatch(prefix):
+        checks.refuse(key, checks.HIDDEN, "a word such as 'Bearer ' or '' is needed; the key belongs into api_key")
     return prefix
 
 

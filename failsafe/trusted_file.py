@@ -19,6 +19,7 @@ LARGEST = 1024 * 1024
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))  # where they exist
 _HAS_OWNERS = os.name == "posix"  # elsewhere modes and owners say nothing
 
 
@@ -38,11 +39,14 @@ def read(path: Path) -> TrustedText:
             belongs to another user, or it or its folder can be written by others.
     """
     descriptor = _open(path)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         _check_kind(path, status)
         _check_owner(path, status)
-        content = file.read(LARGEST + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
     _check_folders(path)
     if len(content) > LARGEST:
         raise ConfigError(f"{path}: the file is larger than 1 MiB; that is no configuration of failsafe")
@@ -52,7 +56,7 @@ def read(path: Path) -> TrustedText:
 def _open(path: Path) -> int:
     """Open without waiting: a named pipe would block until somebody writes to it."""
     try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+        return os.open(path, os.O_RDONLY | _FLAGS)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not valid"
     raise ConfigError(f"{path}: the file cannot be read ({reason}); check the path and its permissions")

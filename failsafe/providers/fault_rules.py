@@ -154,7 +154,7 @@ RULES: tuple[Rule, ...] = (
         vendors=_of("gemini"),
         statuses=_on(400),
         words=("failed_precondition",),
-        text=_text(r"location is not supported", r"region", r"country"),
+        text=_text(r"location is not supported"),
     ),
     Rule(
         fault=Fault.BAD_REQUEST,

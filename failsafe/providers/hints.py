@@ -137,10 +137,7 @@ def _until(when: datetime | None, headers: Mapping[str, str], now: float) -> flo
     if when is None:
         return None
     sent = _http_date(headers.get("date", ""))
-    try:
-        return _finite(when.timestamp() - (sent.timestamp() if sent else now))
-    except (OverflowError, ValueError):  # the first or last day of the calendar
-        return None
+    return _finite(when.timestamp() - (sent.timestamp() if sent else now))
 
 
 def _go_duration(text: str) -> float | None:

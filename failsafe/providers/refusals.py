@@ -28,6 +28,7 @@ _OWN_NAMES = {
     "thinking_config": "reasoning_effort",
     "thinking_budget": "reasoning_effort",
     "thinking_level": "reasoning_effort",
+    "budget_tokens": "reasoning_effort",
     "effort": "reasoning_effort",
     "response_logprobs": "logprobs",
     "response_schema": "response_format",

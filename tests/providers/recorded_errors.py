@@ -150,7 +150,7 @@ GEMINI = [
     Row("gemini", 400, gemini(400, "INVALID_ARGUMENT", "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."), Fault.CONTEXT),
     Row("gemini", 400, gemini(400, "INVALID_ARGUMENT", "Function call is missing a thought_signature in functionCall parts."), Fault.UNSUPPORTED_PARAMETER, {"parameter": None}),
     Row("gemini", 400, gemini(400, "FAILED_PRECONDITION", "User location is not supported for the API use."), Fault.PERMISSION),
-    Row("gemini", 400, gemini(400, "FAILED_PRECONDITION", "Gemini API free tier is not available. Please enable billing on your project."), Fault.QUOTA),
+    Row("gemini", 400, gemini(400, "FAILED_PRECONDITION", "Gemini API free tier is not available in your country. Please enable billing on your project."), Fault.QUOTA),
     Row("gemini", 400, gemini(400, "FAILED_PRECONDITION", "The File abc is not in an ACTIVE state and usage is not allowed."), Fault.BAD_REQUEST),
     Row("gemini", 401, gemini(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.", google_reason("ACCESS_TOKEN_TYPE_UNSUPPORTED")), Fault.AUTH),
     Row("gemini", 402, gemini(402, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."), Fault.QUOTA),

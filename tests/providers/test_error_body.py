@@ -157,6 +157,20 @@ def test_numbers_of_any_length_are_survived() -> None:
     assert (said.message, said.code, said.retry_delay) == ("m", "", None)  # fmt: skip
 
 
+def test_what_is_not_of_the_expected_kind_is_passed_over() -> None:
+    said = parsed(
+        {
+            "error": {
+                "message": ["m", 7], "type": {}, "code": True, "param": 1.5, "status": [],
+                "details": [7, {"violations": [7, {}], "retryDelay": "soon"}, {"violations": 7, "retryDelay": "2s"}],
+                "metadata": 7, "innererror": 7, "availability": {"retryable": "yes", "retry_after": 9},
+            },
+            "detail": [7, "d", {"loc": [None], "msg": 7}],
+        }
+    )  # fmt: skip
+    assert said == ErrorBody(kind="json", message="m; d", retry_delay=2.0, excerpt=said.excerpt)
+
+
 def test_a_huge_body_is_cut_and_not_decoded() -> None:
     said = parse_error(b'{"error": {"message": "' + b"a" * 50_000_000 + b'"}}')
     assert said.kind == "text"

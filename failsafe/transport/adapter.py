@@ -146,6 +146,13 @@ class DeadlineAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = _POOL_CLASSES
         return manager.connection_from_host(self._host, self._port, self._scheme, pool_kwargs=tls)
 
+    def close(self) -> None:
+        """Close the idle connections; those in use are closed when their exchange ends."""
+        super().close()  # forgets the pool, and would leave closing to the garbage collector
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing to do: the pool's TLS settings verify, and nothing can turn that off."""
 

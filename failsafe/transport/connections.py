@@ -20,7 +20,17 @@ _JOINED = 65_536  # bytes of body that are worth copying to leave in one packet 
 
 
 class FinalResponse(http.client.HTTPResponse):
-    """An answer whose interim ones (1xx) are read and dropped; the standard library does so for 100 alone."""
+    """
+    An answer without interim ones (1xx) before it and with headers that are headers.
+
+    The standard library drops no interim answer but 100, and leaves out every header after one it cannot read.
+    """
+
+    def begin(self) -> None:
+        """Read the head of the answer."""
+        super().begin()
+        if not self.msg.is_multipart() and self.msg.get_payload():
+            raise http.client.HTTPException("a line among the headers is no header")
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -38,8 +48,8 @@ class DeadlineConnection(HTTPConnection):
 
     def _new_conn(self) -> DeadlineSocket:
         exchange = current()
-        exchange.connecting()
         try:
+            exchange.connecting()
             held = open_socket(self._dns_host.strip("[]"), self.port, exchange, self.socket_options)
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "timed out") from error
@@ -50,6 +60,7 @@ class DeadlineConnection(HTTPConnection):
 
     def _tunnel(self) -> None:
         super()._tunnel()
+        current().check()  # a cut connection may look like the end of the proxy's answer
         current().phase = Phase.TLS
 
     def connect(self) -> None:
@@ -99,10 +110,12 @@ class DeadlineTLSConnection(DeadlineConnection, HTTPSConnection):
 
     def connect(self) -> None:
         """Connect within the connect limit, proxy and TLS included."""
-        super().connect()
-        if self.sock.version() is None:  # type: ignore[union-attr]  # the peer hung up before the handshake: nothing is encrypted
+        HTTPSConnection.connect(self)
+        encryption: str | None = self.sock.version()  # type: ignore[union-attr]
+        if encryption is None:  # the peer hung up so early that Python skipped the handshake
             self.close()
             raise NewConnectionError(self, "hung up before the TLS handshake")
+        current().connected()
 
 
 class IdleConnections:

@@ -37,7 +37,7 @@ class Exchange:
 
     __slots__ = (
         "_forget", "_lock", "_outer", "_socket", "_wake", "answer", "blame", "cancelled", "clock", "limit", "limits",
-        "phase", "wrote",
+        "phase", "reached_out", "wrote",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -47,6 +47,8 @@ class Exchange:
         """What bounds the operation under way: the connect limit until connected, then the deadline."""
         self.phase = Phase.CONNECT
         """How far the exchange came."""
+        self.reached_out = False
+        """Whether it began to connect; one that a mock answers never does."""
         self.wrote = False
         """Whether a byte of the request may have left."""
         self.answer: BaseHTTPResponse | None = None
@@ -74,9 +76,10 @@ class Exchange:
             self._forget()
         held = self.release()
         if held is not None:  # not given back to the pool, so its state is unknown
-            if self.answer is not None:
-                self.answer.close()
-            held.close()
+            with suppress(OSError):
+                if self.answer is not None:
+                    self.answer.close()
+                held.close()
 
     @property
     def left(self) -> float:
@@ -129,9 +132,19 @@ class Exchange:
             self._wake = wake
 
     def connecting(self) -> None:
-        """Begin to connect; trying a second time does not prolong the connect limit."""
-        if self.limit is self.limits.deadline:
+        """
+        Begin to connect; trying a second time does not prolong the connect limit.
+
+        Raises:
+            GaveUp: The exchange is cancelled.
+            TimeoutError: No time is left.
+        """
+        self.check()
+        if not self.reached_out:
+            self.reached_out = True
             self.limit = self.limit.sooner(self.limits.connect_timeout)
+        if self.limit.expired:
+            raise TimeoutError
 
     def connected(self) -> None:
         """Go on to the request, which only the deadline bounds."""

@@ -58,7 +58,7 @@ def failure(error: Exception, exchange: Exchange, peer: str) -> Failure:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """*error* and what it was made of: requests and urllib3 wrap in four different ways."""
+    """*error* and what it was made of, the root last: requests and urllib3 wrap in four different ways."""
     waiting, seen = [error], set()
     while waiting:
         cause = waiting.pop(0)
@@ -72,7 +72,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _phase(causes: tuple[BaseException, ...], exchange: Exchange) -> Phase:
     """How far it came; where a mock stood in for the network, the exception alone can tell."""
-    if exchange.phase is Phase.CONNECT and exchange.limit is exchange.limits.deadline:
+    if exchange.phase is Phase.CONNECT and not exchange.reached_out:
         for kinds, phase in _PHASE_OF_A_MOCK:
             if any(isinstance(cause, kinds) for cause in causes):
                 return phase
@@ -99,10 +99,10 @@ def _judge(causes: tuple[BaseException, ...], exchange: Exchange, phase: Phase, 
     if exchange.cancelled:
         return Fault.CANCELLED, f"cancelled while {_DOING[phase]}"
     for kinds, judge in _RULES:
-        for cause in causes:
+        for cause in reversed(causes):
             if isinstance(cause, kinds):
                 return judge(cause, exchange, phase, peer)
-    return _lost(causes[0], exchange, phase, peer)
+    return _lost(causes[-1], exchange, phase, peer)
 
 
 def _not_connected(_: BaseException, exchange: Exchange, phase: Phase, peer: str) -> _Verdict:
@@ -111,7 +111,7 @@ def _not_connected(_: BaseException, exchange: Exchange, phase: Phase, peer: str
 
 def _late(_: BaseException, exchange: Exchange, phase: Phase, peer: str) -> _Verdict:
     within = f"within {exchange.limit.timeout:.3g} s"
-    if phase in _BEFORE_SENDING:
+    if phase in _BEFORE_SENDING or (phase is Phase.SEND and not exchange.wrote):
         detail = f"; {exchange.blame}" if exchange.blame else ""
         return Fault.CONNECT_TIMEOUT, f"no connection to {peer} {within} ({_DOING[phase]}{detail})"
     seen = f", {exchange.received} bytes so far" if phase is Phase.READ else ""

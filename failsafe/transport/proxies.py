@@ -36,12 +36,6 @@ def choose_proxy(url: str, proxy: str | None, environ: Mapping[str, str]) -> str
     return None
 
 
-def describe(proxy: str) -> str:
-    """Host and port of *proxy*, without its credentials."""
-    parts = urlsplit(proxy)
-    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
 def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The variable of that name that is set, and its value."""
     for variable in (name, name.upper()):
@@ -80,8 +74,19 @@ def _matches(host: str, port: int | None, entry: str) -> bool:
     """Whether one entry of ``no_proxy`` covers a host: ``*``, a network, an address, a domain, ``host:port``."""
     if entry == "*":
         return True
+    domain = entry.lstrip(".").lower()
+    names = (host, f"{host}:{port}")
+    if domain in names:
+        return True
+    network, address = _network(entry), _network(host)
+    if address is not None:  # the end of an address is no domain
+        return network is not None and network.version == address.version and address[0] in network
+    return any(name.endswith(f".{domain}") for name in names)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """A network or a single address, or None for a name."""
     try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+        return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        domain = entry.lstrip(".").lower()
-    return any(name == domain or name.endswith(f".{domain}") for name in (host, f"{host}:{port}"))
+        return None

@@ -24,6 +24,7 @@ from failsafe.transport.base import Limits, RawAnswer
 from failsafe.transport.body import read_body
 from failsafe.transport.exchange import Exchange, current
 from failsafe.transport.proxies import choose_proxy
+from failsafe.transport.sockets import spelled
 
 _PORTS = {"http": 80, "https": 443}
 _SOCKETS_DECIDE: Any = Timeout(connect=None, read=None)
@@ -74,7 +75,7 @@ class RequestsTransport:
         self._origin = (parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
         self._site = f"{parts.scheme}://{parts.netloc}"
         self._base_path = parts.path.rstrip("/")
-        self._peer = f"{self._origin[1]}:{self._origin[2]}"
+        self._peer = spelled(*self._origin[1:])
         self._query = urlencode(query or {})
         self._headers = _merged(headers or {}, auth_header)
         self._auth_header = auth_header

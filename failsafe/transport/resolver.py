@@ -111,9 +111,9 @@ class Resolver:
         thread = threading.Thread(target=self._run, args=(host, port, lookup), name="failsafe-dns", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # the system has no thread left
+        except RuntimeError:  # the system has no thread left
             del self._running[host, port]
-            raise LookupFailed(f"cannot look up {host}: {error}") from None
+            raise LookupFailed(f"cannot look up {host}: no thread can be started") from None
         return lookup
 
     def _run(self, host: str, port: int, lookup: _Lookup) -> None:

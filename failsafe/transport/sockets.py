@@ -155,13 +155,17 @@ _WORDS = {
 
 def _describe(error: OSError, address: Address) -> str:
     """Why *address* could not be connected to, without the exception's own text."""
-    host, port = address[3][:2]
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = spelled(*address[3][:2])
     if isinstance(error, TimeoutError):
         return f"{where} did not answer"
     if error.errno in _WORDS:
         return _WORDS[error.errno].format(where)
     return f"cannot connect to {where}: {os.strerror(error.errno) if error.errno else 'the socket failed'}"
+
+
+def spelled(host: str, port: int) -> str:
+    """Host and port as they stand in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _arm(held: DeadlineSocket | DeadlineTLSSocket, *, writing: bool = False) -> None:

@@ -21,7 +21,7 @@ from failsafe.clock import SYSTEM_CLOCK, new_random
 from failsafe.config import RetryConfig
 from failsafe.cooldown import Cooldowns
 from failsafe.latency import LatencyWindow
-from failsafe.retry import retry
+from failsafe.retrying import retry
 
 ROUNDS = 31
 COUNT = 10_000

@@ -93,7 +93,7 @@ _HOMES = {
     "faults": ("Fault",),
     "health": ("ProviderStatus",),
     "models": ("Adjustment", "Attempt", "Reply", "Skip", "ToolCall", "Usage"),
-    "retry": ("retry", "retry_call"),
+    "retrying": ("retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
 }
@@ -139,7 +139,7 @@ if TYPE_CHECKING:
     from failsafe.faults import Fault
     from failsafe.health import ProviderStatus
     from failsafe.models import Adjustment, Attempt, Reply, Skip, ToolCall, Usage
-    from failsafe.retry import retry, retry_call
+    from failsafe.retrying import retry, retry_call
     from failsafe.router import Router
     from failsafe.secret import Secret
 else:

@@ -9,7 +9,7 @@ import pytest
 from failsafe import errors
 from failsafe.config import RetryConfig
 from failsafe.deadline import CancelToken, Deadline
-from failsafe.retry import RetryAttempt, retry, retry_call
+from failsafe.retrying import RetryAttempt, retry, retry_call
 from failsafe.testing import FakeClock
 from tests.chance import Chance
 

@@ -13,6 +13,7 @@ from failsafe import errors
 from failsafe.breaker import CircuitBreaker, CircuitBreakerRegistry, Permit
 from failsafe.config import CircuitBreakerConfig
 from failsafe.events import CircuitState, StateChanged
+from failsafe.listeners import StateListeners
 from failsafe.testing import FakeClock
 from tests.chance import Chance
 
@@ -722,6 +723,26 @@ def test_a_listener_may_use_the_breaker_and_its_own_transitions_come_after(break
     assert heard == [OPEN, FORCED_OPEN]
 
 
+def test_no_transition_is_told_under_the_lock(breaker: CircuitBreaker, clock: FakeClock) -> None:
+    heard: list[CircuitState] = []
+
+    def listener(event: StateChanged) -> None:
+        breaker.stats()  # would wait for ever for a lock that its own thread holds
+        heard.append(event.new)
+
+    breaker.on_state_change(listener)
+    half_open(breaker, clock).success()
+    breaker.acquire().success()
+    breaker.acquire().success()
+    half_open(breaker, clock).failure()
+    clock.advance(60)
+    for _ in range(3):
+        breaker.acquire()
+    clock.advance(60)
+    assert breaker.try_acquire() is None
+    assert heard == [OPEN, HALF_OPEN, CLOSED, OPEN, HALF_OPEN, OPEN, HALF_OPEN, OPEN]
+
+
 def test_a_failing_listener_is_logged_and_disturbs_nobody(
     breaker: CircuitBreaker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -752,6 +773,30 @@ def test_an_interrupted_listener_does_not_silence_the_next_transitions(breaker: 
         breaker.trip()
     breaker.force_open()
     assert heard == [FORCED_OPEN]
+
+
+def test_a_transition_noted_while_another_thread_stops_telling_is_told_all_the_same(clock: FakeClock) -> None:
+    heard: list[str] = []
+    listeners = StateListeners("openai", clock)
+    listeners.subscribe(lambda event: heard.append(event.reason))
+
+    class NotedAtTheLastMoment:
+        """A lock in whose release another thread's transition falls."""
+
+        def __init__(self) -> None:
+            self.reasons = ["late"]
+
+        def acquire(self, *, blocking: bool) -> bool:
+            return not blocking
+
+        def release(self) -> None:
+            while self.reasons:
+                listeners.note(clock.monotonic(), CLOSED, OPEN, self.reasons.pop(), None)
+
+    listeners._telling = NotedAtTheLastMoment()  # type: ignore[assignment]
+    listeners.note(clock.monotonic(), OPEN, CLOSED, "first", None)
+    listeners.tell()
+    assert heard == ["first", "late"]
 
 
 def test_without_listeners_no_event_is_made(breaker: CircuitBreaker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -109,6 +110,9 @@ CONFIGS = st.builds(
 )
 
 
+OUTCOMES = st.sampled_from(["success", "success", "success", "failure", "failure", "soft", "release"])
+
+
 class BreakerAgainstModel(RuleBasedStateMachine):
     """Keeps the two side by side. Times are multiples of an eighth of a second, so that floats are exact."""
 
@@ -121,21 +125,19 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         self.held: list[tuple[Permit, Ticket]] = []
         self.settled: list[Permit] = []
 
-    @rule()
-    def acquire(self) -> None:
+    def ask(self) -> tuple[Permit, Ticket] | None:
+        """Ask both; what they grant is held."""
         permit, ticket = self.breaker.try_acquire(), self.model.acquire(self.clock.monotonic())
         assert (permit is None) == (ticket is None)
-        if permit is not None and ticket is not None:
-            self.held.append((permit, ticket))
+        if permit is None or ticket is None:
+            return None
+        self.held.append((permit, ticket))
+        return permit, ticket
 
-    @precondition(lambda self: self.held)
-    @rule(
-        pick=st.integers(0, 1000),
-        outcome=st.sampled_from(["success", "success", "failure", "failure", "soft", "release"]),
-        asked=st.sampled_from([0.0, 0.0, 100.0, 1000.0]),
-    )
-    def settle(self, pick: int, outcome: str, asked: float) -> None:
-        permit, ticket = self.held.pop(pick % len(self.held))
+    def tell(self, held: tuple[Permit, Ticket], outcome: str, asked: float = 0.0) -> None:
+        """Settle in both."""
+        self.held.remove(held)
+        permit, ticket = held
         self.model.settle(ticket, outcome, self.clock.monotonic(), asked)
         if outcome == "success":
             permit.success()
@@ -145,43 +147,55 @@ class BreakerAgainstModel(RuleBasedStateMachine):
             permit.failure(soft=outcome == "soft", retry_after=asked)
         self.settled.append(permit)
 
+    @rule(times=st.integers(1, 4))
+    def acquire(self, times: int) -> None:
+        for _ in range(times):
+            self.ask()
+
+    @rule(outcomes=st.lists(OUTCOMES, min_size=1, max_size=4))
+    def call(self, outcomes: list[str]) -> None:
+        for outcome in outcomes:
+            held = self.ask()
+            if held:
+                self.tell(held, outcome)
+
+    @precondition(lambda self: self.held)
+    @rule(pick=st.integers(0, 1000), outcome=OUTCOMES, asked=st.sampled_from([0.0, 0.0, 100.0, 1000.0]))
+    def settle(self, pick: int, outcome: str, asked: float) -> None:
+        self.tell(self.held[pick % len(self.held)], outcome, asked)
+
     @precondition(lambda self: self.settled)
-    @rule(pick=st.integers(0, 1000), again=st.sampled_from([Permit.success, Permit.failure, Permit.release]))
-    def settle_again(self, pick: int, again: object) -> None:
-        assert callable(again)
-        again(self.settled[pick % len(self.settled)])
+    @rule(back=st.integers(1, 4), again=st.sampled_from([Permit.success, Permit.failure, Permit.release]))
+    def settle_again(self, back: int, again: Callable[[Permit], None]) -> None:
+        again(self.settled[-min(back, len(self.settled))])
 
     @rule(seconds=st.sampled_from([0.125, 30.0, 60.0, 90.0, 300.0]))
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     @precondition(lambda self: self.model.state is OPEN)
-    @rule(short_by=st.sampled_from([0.0, 0.125]))
-    def advance_to_the_reopening(self, short_by: float) -> None:
+    @rule(short_by=st.sampled_from([0.0, 0.0, 0.125]))
+    def ask_at_the_reopening(self, short_by: float) -> None:
         self.clock.advance(max(0.0, self.model.reopens_at - short_by - self.clock.monotonic()))
+        self.ask()
 
+    @precondition(lambda self: self.model.state is CLOSED)
     @rule()
-    def trip(self) -> None:
-        self.breaker.trip()
-        if self.model.state in (CLOSED, HALF_OPEN):
-            self.model.open(self.clock.monotonic())
+    def fail_until_it_opens(self) -> None:
+        while self.model.state is CLOSED:
+            held = self.ask()
+            assert held
+            self.tell(held, "failure")
 
-    @rule()
-    def force_open(self) -> None:
-        self.breaker.force_open()
-        if self.model.state is not FORCED_OPEN:
-            self.model.move(FORCED_OPEN)
-
-    @rule()
-    def disable(self) -> None:
-        self.breaker.disable()
-        if self.model.state is not DISABLED:
-            self.model.move(DISABLED)
-
-    @rule()
-    def reset(self) -> None:
-        self.breaker.reset()
-        self.model.move(CLOSED)
+    @rule(how=st.sampled_from(["trip", "force_open", "disable", "reset", "reset", "reset"]))
+    def by_hand(self, how: str) -> None:
+        getattr(self.breaker, how)()
+        new = {"force_open": FORCED_OPEN, "disable": DISABLED, "reset": CLOSED}.get(how)
+        if new is None:
+            if self.model.state in (CLOSED, HALF_OPEN):
+                self.model.open(self.clock.monotonic())
+        elif new is CLOSED or new is not self.model.state:
+            self.model.move(new)
 
     @invariant()
     def they_agree(self) -> None:
@@ -195,5 +209,5 @@ class BreakerAgainstModel(RuleBasedStateMachine):
             assert stats.retry_after == max(0.0, model.reopens_at - self.clock.monotonic())
 
 
-BreakerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+BreakerAgainstModel.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestBreakerAgainstModel = BreakerAgainstModel.TestCase

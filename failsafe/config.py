@@ -128,7 +128,7 @@ class ProviderConfig:
         preset: The entry of the catalogue to start from; its own name if the catalogue has it.
         dialect: ``openai``, ``anthropic`` or ``gemini``.
         priority: Who is asked first: smaller before larger (0 to 1,000,000). None: its position in the
-            router's list, the first being 1.
+            router's list, the first being 0.
         weight: Its share where a strategy divides the load (above 0).
         timeout: Seconds for one attempt (above 0, at most a day).
         connect_timeout: Seconds of those for DNS, connecting and TLS (above 0, at most an hour);
@@ -280,7 +280,7 @@ class RouterConfig:
         """The enabled providers by priority; those of equal priority in the order in which they were given."""
         ranked = [
             (place if each.priority is None else each.priority, place, each)
-            for place, each in enumerate(self.providers, start=1)
+            for place, each in enumerate(self.providers)
             if each.enabled
         ]
         return tuple(each for _, _, each in sorted(ranked, key=lambda rank: rank[:2]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from fnmatch import fnmatchcase
 from functools import partial
@@ -97,11 +97,18 @@ def _settle_wire(config: ProviderConfig, preset: Preset, prefix: str, put: Put) 
     put("auth_header", checks.header_name(f"{prefix}auth_header", _or(config.auth_header, preset.auth_header)))
     put("auth_prefix", _auth_prefix(f"{prefix}auth_prefix", _or(config.auth_prefix, preset.auth_prefix)))
     reserved = (*_RESERVED_HEADERS, config.auth_header)
-    put("headers", {**preset.headers, **checks.headers(f"{prefix}headers", config.headers, reserved=reserved)})
+    own = checks.headers(f"{prefix}headers", config.headers, reserved=reserved)
+    put("headers", {**_without(preset.headers, own), **own})
     put("query", {**preset.query, **_query(f"{prefix}query", config.query)})
     put("extra", _extra(f"{prefix}extra", config.extra))
     put("upstream", checks.texts(f"{prefix}upstream", _or(config.upstream, preset.upstream)))
     put("quirks", _quirks(f"{prefix}quirks", config.quirks, preset.quirks))
+
+
+def _without(headers: Mapping[str, str], replaced: Iterable[str]) -> dict[str, str]:
+    """*headers* but for those named in *replaced*, in whatever case."""
+    names = {name.lower() for name in replaced}
+    return {name: value for name, value in headers.items() if name.lower() not in names}
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -264,13 +271,19 @@ def _check_key_present(config: ProviderConfig, preset: Preset, prefix: str, addr
 
 
 def _check_encrypted(config: ProviderConfig, prefix: str, address: addresses.Address) -> None:
-    if address.scheme == "https" or not config.keys or config.allow_http or addresses.is_loopback(address.host):
+    if address.scheme == "https" or not config.keys or config.allow_http or _stays_here(config, address):
         return
     checks.refuse(
         f"{prefix}base_url",
         config.base_url,
         "https is needed, or the key could be read on the way; set allow_http = true to accept that",
     )
+
+
+def _stays_here(config: ProviderConfig, address: addresses.Address) -> bool:
+    """Whether a request never leaves this machine, neither to its server nor to its proxy."""
+    hops = [address] if config.proxy is None else [address, addresses.parse("proxy", config.proxy)]
+    return all(addresses.is_loopback(hop.host) for hop in hops)
 
 
 def _check_key_hosts(config: ProviderConfig, prefix: str, address: addresses.Address) -> None:

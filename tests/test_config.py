@@ -76,12 +76,12 @@ def test_what_is_given_wins_over_the_preset() -> None:
         name="anthropic",
         api_key=KEY,
         base_url="https://gateway.example.com/anthropic/",
-        headers={"anthropic-version": "2099-01-01", "X-Team": "search"},
+        headers={"Anthropic-Version": "2099-01-01", "X-Team": "search"},
         models_path="",
         upstream=["anthropic"],
     )
     assert provider.base_url == "https://gateway.example.com/anthropic"
-    assert provider.headers == {"anthropic-version": "2099-01-01", "X-Team": "search"}
+    assert provider.headers == {"Anthropic-Version": "2099-01-01", "X-Team": "search"}
     assert (provider.models_path, provider.upstream) == ("", ("anthropic",))
 
 
@@ -386,6 +386,13 @@ def test_a_key_travels_encrypted_or_not_at_all(url: str) -> None:
     assert custom(base_url=url).keys == ()
 
 
+def test_a_proxy_elsewhere_does_not_see_a_key_for_this_machine() -> None:
+    local = {"base_url": "http://127.0.0.1:8080", "api_key": KEY}
+    assert "allow_http = true" in refused(custom, proxy="http://proxy.example.com:3128", **local)
+    assert custom(proxy="http://127.0.0.1:3128", **local).keys
+    assert custom(proxy="http://proxy.example.com:3128", api_key=KEY).keys
+
+
 # The router.
 
 
@@ -459,10 +466,10 @@ def test_a_bound_model_goes_to_that_provider_only_and_unknown_names_too() -> Non
 
 def test_priority_comes_before_position_and_disabled_ones_are_left_out() -> None:
     config = router(
-        custom(priority=2),
+        custom(priority=1),
         replace(custom(), name="second"),
         replace(custom(), name="third", priority=0),
-        replace(custom(), name="fourth", priority=2),
+        replace(custom(), name="fourth", priority=1),
         replace(custom(), name="off", enabled=False),
     )
     assert [each.name for each in config.ordered] == ["third", "mine", "second", "fourth"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
-from measure import Goals
+from measure import Goals, interleaved, median_ratio
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 25
@@ -44,11 +44,9 @@ AT_MOST = 1.4
 WISHED = 1.15
 
 
-def seconds(program: str) -> float:
-    """The time that an interpreter takes for *program*, its start and end included."""
-    started = time.perf_counter()
+def run(program: str) -> None:
+    """Run *program* in a fresh interpreter, from its start to its end."""
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
-    return time.perf_counter() - started
 
 
 def extras_after(program: str) -> set[str]:
@@ -58,26 +56,16 @@ def extras_after(program: str) -> set[str]:
     return EXTRAS & set(answer.stdout.split())
 
 
-def measure() -> dict[str, list[float]]:
-    """The seconds of each program in each round; a first round, which fills the caches, is left out."""
-    rounds = [{program: seconds(program) for program in PROGRAMS} for _ in range(ROUNDS + 1)]
-    return {program: [taken[program] for taken in rounds[1:]] for program in PROGRAMS}
-
-
-def ratio(program: str, taken: dict[str, list[float]]) -> float:
-    """How many times as long as ``import requests`` *program* takes."""
-    return statistics.median(own / other for own, other in zip(taken[program], taken[REQUESTS], strict=True))
-
-
 def main() -> int:
     """Print the medians and the goals; the exit code tells whether all goals were met."""
-    taken = measure()
+    taken = interleaved({program: partial(run, program) for program in PROGRAMS}, rounds=ROUNDS, count=1)
+    ratios = {program: median_ratio(taken[program], taken[REQUESTS]) for program in PROGRAMS}
     for program in PROGRAMS:
-        print(f"{program:30} {statistics.median(taken[program]) * 1000:7.1f} ms  x{ratio(program, taken):.2f}")
+        print(f"{program:30} {statistics.median(taken[program]) / 1e6:7.1f} ms  x{ratios[program]:.2f}")
     print(f"wished for: at most x{WISHED}")
     goals = Goals()
     for program in (PACKAGE, ROUTER):
-        goals.at_most(f"{program}, whole process, times import requests", ratio(program, taken), AT_MOST)
+        goals.at_most(f"{program}, whole process, times import requests", ratios[program], AT_MOST)
         loaded = extras_after(program)
         goals.at_most(f"{program}, extras loaded", len(loaded), 0)
         if loaded:

@@ -63,6 +63,12 @@ def test_the_settings_of_the_readme_make_a_router(tmp_path: Path, monkeypatch: p
         assert router.config.aliases == {"fast": ("gpt-4.1-mini", "claude-haiku-4-5")}
 
 
+def test_the_index_leads_to_every_guide() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    guides = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert {guide for guide in guides if f"]({guide})" not in index} == set()
+
+
 def origin() -> str:
     return (ROOT / "docs" / "origin.md").read_text(encoding="utf-8")
 

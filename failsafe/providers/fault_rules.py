@@ -123,7 +123,7 @@ RULES: tuple[Rule, ...] = (
         text=_text(
             r"content management policy", r"blocked by content filtering", r"flagged as potentially violating",
             r"content violates usage guidelines", r"content exists risk",
-            r"violates? (?:our|the) (?:content|usage) polic",
+            r"violates? (?:our|the) usage polic", r"content polic(?:y|ies)\b",
         ),
     ),
     # No money, whatever the status.
@@ -254,6 +254,20 @@ RULES: tuple[Rule, ...] = (
             r"too large for model", r"exceeds? (?:the )?(?:available )?context (?:limit|size|window|length)",
             r"longer than the maximum model length", r"greater than the context length",
         ),
+    ),
+    Rule(
+        fault=Fault.PERMISSION,
+        why="the provider's code for a key that may not do this",
+        statuses=_on(403),
+        words=("permission_denied", "permission_error", "permissions_error"),
+    ),
+    Rule(
+        fault=Fault.PERMISSION,
+        why="a refusal that speaks of the key",
+        vendors=_of("openrouter", "together"),
+        statuses=_on(403),
+        text=_text(r"\bkey\b"),
+        own_answer=True,
     ),
     Rule(
         fault=Fault.CONTEXT,

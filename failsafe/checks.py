@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -38,7 +39,10 @@ def refuse(key: str, value: object, allowed: str) -> NoReturn:
 def _shown(value: object) -> str:
     from failsafe.masking import mask  # only errors need it
 
-    shown = mask(repr(value[: 2 * _LONGEST_SHOWN] if isinstance(value, str | bytes) else value))
+    try:
+        shown = mask(repr(value[: 2 * _LONGEST_SHOWN] if isinstance(value, str | bytes) else value))
+    except (ValueError, RecursionError):  # an int of thousands of digits, a list within itself
+        return f"({type(value).__name__})"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 
@@ -57,7 +61,7 @@ def number(
         allowed = f"a number from {least:g} to {most:g} is needed"
     else:
         allowed = f"a number of at least {least:g} is needed" if least > -math.inf else "a finite number is needed"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         refuse(key, value, allowed)
     if not least <= value <= most or (above is not None and value <= above):
         refuse(key, value, allowed)
@@ -143,16 +147,35 @@ def header_name(key: str, value: object) -> str:
 
 
 def json_value(key: str, value: object) -> Any:
-    """Return a copy of *value* if JSON can say it (no NaN, no bytes, no dates), or refuse it."""
+    """
+    Return a copy of *value* if JSON can say it, or refuse it.
+
+    NaN, bytes, dates, integers beyond 64 bits and texts that are not Unicode cannot be said, nor can
+    what holds itself or is nested more than 50 deep.
+    """
+    return _json_value(key, value, 50)
+
+
+def _json_value(key: str, value: object, depth: int) -> Any:
+    if depth == 0:
+        refuse(key, HIDDEN, "a value that is nested less deeply is needed")
     if isinstance(value, Mapping):
-        return {text(f"a name in {key}", name): json_value(f"{key}.{name}", each) for name, each in value.items()}
+        for name in value:
+            text(f"a name in {key}", name)
+        return {name: _json_value(f"{key}.{name}", each, depth - 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [json_value(f"{key}[{place}]", each) for place, each in enumerate(value)]
-    if isinstance(value, float):
-        number(key, value)
-    elif value is not None and not isinstance(value, str | int):
+        return [_json_value(f"{key}[{place}]", each, depth - 1) for place, each in enumerate(value)]
+    if not _is_json_scalar(value):
         refuse(key, value, "a value that JSON can express is needed")
     return value
+
+
+def _is_json_scalar(value: object) -> bool:
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or (isinstance(value, int) and -(2**63) <= value < 2**64)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -137,6 +137,9 @@ def test_settings_do_not_change() -> None:
 
 # What is refused, and how.
 
+SELF: list[Any] = []
+SELF.append(SELF)
+
 BAD_PROVIDER: list[tuple[str, Any, str]] = [
     *(("timeout", value, "above 0 and at most 86400") for value in (0, -1, math.nan, math.inf, "30", True, None, [30])),
     *(("connect_timeout", value, "above 0 and at most 3600") for value in (0, -1, math.nan, "5", True)),
@@ -170,6 +173,12 @@ BAD_PROVIDER: list[tuple[str, Any, str]] = [
     ("extra", {"stream": True}, "set by failsafe"),
     ("extra", {"top_k": math.nan}, "providers.mine.extra.top_k"),
     ("extra", {"deep": [{"raw": b"bytes"}]}, "providers.mine.extra.deep[0].raw"),
+    ("extra", {"big": 2**64}, "providers.mine.extra.big"),
+    ("extra", {"text": "\udc80"}, "providers.mine.extra.text"),
+    ("extra", {"deep": SELF}, "nested less deeply"),
+    ("timeout", 10**400, "above 0 and at most 86400"),
+    ("timeout", 16**10_000, "timeout = (int): a number"),
+    ("timeout", SELF, "timeout = [[...]]: a number"),
     ("extra", ["top_k"], "a table of body fields"),
     ("auth_header", "X Key", "a header name"),
     ("auth_prefix", "Bearer\n", "without control characters"),
@@ -192,7 +201,7 @@ BAD_PROVIDER: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"), BAD_PROVIDER, ids=[f"{n}-{str(v)[:20]}" for n, v, _ in BAD_PROVIDER]
+    ("name", "value", "said"), BAD_PROVIDER, ids=[f"{name}-{place}" for place, (name, _, _) in enumerate(BAD_PROVIDER)]
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(name: str, value: Any, said: str) -> None:
     message = refused(custom, **{name: value})

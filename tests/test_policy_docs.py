@@ -1,0 +1,34 @@
+"""The examples in the guides of the policies run, in the order in which they are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def run_examples(page: str) -> dict[str, Any]:
+    """Execute the Python blocks of *page* one after the other; the names they leave."""
+    names: dict[str, Any] = {"__name__": page}
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"{page}, example {number}", "exec"), names)
+    return names
+
+
+def test_the_examples_of_the_breaker_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_examples("breaker.md")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "billing closed -> open because maintenance"
+    assert re.fullmatch(r"<CircuitBreaker billing open retry in (60\.0|59\.9) s>", printed[1])
+    assert names["breaker"].stats().successes == 3
+
+
+def test_the_examples_of_the_retry_guide_run() -> None:
+    names = run_examples("retry.md")
+    assert names["breaker"].stats().successes == 1

@@ -24,7 +24,7 @@ find_python() {
         "One in another place is named by PYTHON=/path/to/python3.12."
 }
 
-if ! "$folder/bin/python" -c 'import pip' 2>/dev/null; then
+if ! "$folder/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     find_python
     say "making the environment $folder with $("$python" --version 2>&1) ($python)"
     "$python" -m venv --clear "$folder" || stop "$python could not make an environment in $folder; see above."

@@ -50,7 +50,7 @@ class LatencyWindow:
                 del self._sorted[bisect_left(self._sorted, oldest)]
             self._newest_last.append(seconds)
             insort(self._sorted, seconds)
-            self.p95 = self._quantile_locked(0.95)
+            self.p95 = self._sorted[(95 * len(self._sorted) + 99) // 100 - 1]  # nearest rank, in whole numbers
 
     def quantile(self, q: float) -> float | None:
         """

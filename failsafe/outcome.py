@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 
 from failsafe import errors
 from failsafe.faults import REACTIONS, BreakerEffect, NextStep
 
 _NOT_THE_SERVICE = (
-    CancelledError,
     errors.Cancelled,
     errors.CircuitOpenError,
     errors.ConfigError,
@@ -52,13 +50,20 @@ def breaker_effect(error: BaseException) -> BreakerEffect:
     ``GeneratorExit``, cancellation), another breaker's refusal and a wrong setting are neutral.
     Every other ``Exception`` is a failure.
     """
-    if not isinstance(error, Exception) or isinstance(error, _NOT_THE_SERVICE):
+    if not isinstance(error, Exception) or _says_nothing(error):
         return BreakerEffect.NEUTRAL
     if isinstance(error, errors.ProviderFault):
         for cls in type(error).__mro__:
             if cls in _EFFECTS:
                 return _EFFECTS[cls]
     return BreakerEffect.FAILURE
+
+
+def _says_nothing(error: Exception) -> bool:
+    # Imported when something failed: it takes a millisecond that a program without failures is spared.
+    from concurrent.futures import CancelledError
+
+    return isinstance(error, (*_NOT_THE_SERVICE, CancelledError))
 
 
 def may_retry(error: Exception, retry_on: tuple[type[Exception], ...]) -> bool:
@@ -69,7 +74,7 @@ def may_retry(error: Exception, retry_on: tuple[type[Exception], ...]) -> bool:
     :class:`failsafe.ProviderFault` only if the fault table says that it may pass by itself, or
     if *retry_on* asks for it by a class below ``ProviderFault``.
     """
-    if isinstance(error, _NOT_THE_SERVICE):
+    if _says_nothing(error):
         return False
     if not isinstance(error, errors.ProviderFault) or isinstance(error, _MAY_PASS):
         return True

@@ -60,6 +60,8 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
     def recv(self, *args: Any) -> bytes:
         """Receive, for as long as the exchange may."""
+        if self.exchange is None:  # Python looks whether a connection broke before the handshake, and may leave it open
+            claim(self, current())
         _arm(self)
         return super().recv(*args)
 

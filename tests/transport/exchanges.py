@@ -17,7 +17,7 @@ from failsafe.transport.requests_transport import RequestsTransport
 
 KEY = "sk-test-MARKED-0123456789"
 BODY = b'{"model":"m","messages":[]}'
-DEADLINE = 0.25
+DEADLINE = 0.2
 CAP = 3 * DEADLINE
 
 

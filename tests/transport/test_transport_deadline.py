@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from failsafe.clock import SYSTEM_CLOCK
+from failsafe.deadline import Deadline
 from failsafe.faults import Fault
 from failsafe.models import Phase
 from failsafe.transport import resolver
+from failsafe.transport.base import Limits
+from failsafe.transport.exchange import Exchange
 from failsafe.transport.requests_transport import RequestsTransport
+from failsafe.transport.sockets import DeadlineSocket, claim
 from tests.transport.exchanges import DEADLINE, answered, exchange, failed, full_listener, late
 from tests.transport.raw_server import OK, Peer, RawServer, Script, answer
 
@@ -194,3 +201,21 @@ def test_nothing_is_sent_once_the_deadline_has_passed(connect: Connect) -> None:
         failure = failed(exchange(transport, timeout=1e-9))
         assert (failure.fault, failure.maybe_billed) == (Fault.CONNECT_TIMEOUT, False)
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("operation", ["recv", "recv_into", "send", "sendall"])
+def test_every_blocking_operation_of_a_socket_is_bounded(operation: str) -> None:
+    data = {"recv": 1, "recv_into": bytearray(1), "send": b" ", "sendall": b" " * 10_000_000}[operation]
+    near, far = socket.socketpair()
+    held = DeadlineSocket(fileno=near.detach())
+    with far, held, Exchange(Limits(deadline=Deadline.after(0.05)), SYSTEM_CLOCK) as under_way:
+        claim(held, under_way)
+        repeat = functools.partial(getattr(held, operation), data)
+        with pytest.raises(TimeoutError):
+            deque(iter(repeat, object()), maxlen=0)
+
+
+def test_a_name_that_does_not_exist_is_named(connect: Connect) -> None:
+    failure = failed(exchange(connect("http://nowhere.test")))
+    assert (failure.fault, failure.phase, failure.maybe_billed) == (Fault.NETWORK, Phase.DNS, False)
+    assert failure.message.startswith("cannot look up nowhere.test: ")

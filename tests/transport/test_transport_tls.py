@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from failsafe.errors import ConfigError
 from failsafe.faults import Fault
 from failsafe.models import Phase
-from failsafe.transport import tls
+from failsafe.transport import connections, sockets, tls
 from failsafe.transport.requests_transport import RequestsTransport
 from tests.transport.exchanges import answered, exchange, failed
 from tests.transport.raw_server import Peer, RawServer, answer
@@ -84,6 +93,26 @@ def test_a_connection_cut_in_the_handshake_never_reached_the_server(connect: Con
     assert (failure.fault, failure.phase, failure.maybe_billed) == (Fault.NETWORK, Phase.TLS, False)
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_connection_reset_before_the_handshake_is_never_used_in_the_clear(
+    connect: Connect, ca_bundle: str, monkeypatch: pytest.MonkeyPatch, noticed: bool
+) -> None:
+    """Python makes no handshake on a socket that is no longer connected, and would then write plain text."""
+    open_socket = sockets.open_socket
+
+    def open_and_wait_for_the_reset(*args: Any) -> sockets.DeadlineSocket:
+        held = open_socket(*args)
+        assert select.select([held], [], [], 5)[0]
+        if noticed:
+            held.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return held
+
+    monkeypatch.setattr(connections, "open_socket", open_and_wait_for_the_reset)
+    with RawServer(lambda peer: peer.reset()) as server:
+        failure = failed(exchange(connect(f"https://127.0.0.1:{server.port}", ca_bundle=ca_bundle)))
+    assert (failure.fault, failure.phase, failure.maybe_billed) == (Fault.NETWORK, Phase.TLS, False)
+
+
 def test_a_server_can_ask_for_the_client_certificate(
     connect: Connect, authority: trustme.CA, ca_bundle: str, tmp_path: Path
 ) -> None:
@@ -135,6 +164,19 @@ def test_a_bundle_that_is_no_pem_is_a_failure_that_names_it(connect: Connect) ->
     failure = failed(exchange(connect("https://127.0.0.1:9", ca_bundle=__file__)))
     assert failure.fault is Fault.NETWORK
     assert __file__ in failure.message
+
+
+def test_an_encrypted_client_key_is_a_failure_and_no_question_on_the_terminal(
+    connect: Connect, authority: trustme.CA, ca_bundle: str, tmp_path: Path
+) -> None:
+    certificate = authority.issue_cert("client.test")
+    path = tmp_path / "locked.pem"
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    path.write_bytes(locked + certificate.cert_chain_pems[0].bytes())
+    failure = failed(exchange(connect("https://127.0.0.1:9", ca_bundle=ca_bundle, client_cert=str(path))))
+    assert failure.fault is Fault.NETWORK
+    assert "client_cert cannot be loaded" in failure.message
 
 
 def test_two_hundred_transports_load_the_certificates_once(

@@ -19,12 +19,12 @@ from failsafe.events import PutOff
 from failsafe.faults import REACTIONS, Fault, Scope
 from failsafe.health import ProviderStatus, judge
 from failsafe.latency import LatencyWindow
+from failsafe.masking import mask
 from failsafe.models import Answer, Attempt, Failure
 from failsafe.provider_rules import preset_of
 from failsafe.providers.base import BuiltRequest, Target
-from failsafe.providers.classify import classify, classify_error_in_success
-from failsafe.providers.hints import request_id
 from failsafe.providers.registry import dialect_named
+from failsafe.providers.request_ids import request_id
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits, RawAnswer, Transport
 
@@ -151,12 +151,20 @@ class Endpoint:
         if not 200 <= raw.status < 300:
             return self._classify(raw, target.model, key)
         answer = self._read(raw, target)
-        identity = request_id(raw.headers)
+        identity = request_id(raw.headers, self.config.keys)
         if isinstance(answer, Failure):
-            return msgspec.structs.replace(answer, status=raw.status, request_id=identity, bytes_received=len(raw.body))
+            return msgspec.structs.replace(
+                answer,
+                message=mask(answer.message, self.config.keys),
+                status=raw.status,
+                request_id=identity,
+                bytes_received=len(raw.body),
+            )
         return Answered(answer=answer, status=raw.status, request_id=identity, bytes_received=len(raw.body))
 
     def _classify(self, raw: RawAnswer, model: str, key: Secret | None) -> Failure:
+        from failsafe.providers.classify import classify  # a program whose calls succeed never needs it
+
         return classify(
             raw.status,
             raw.headers,
@@ -176,6 +184,8 @@ class Endpoint:
             return body
         answer = self.dialect.read(body, target)
         if isinstance(answer, Failure) and answer.fault is Fault.SERVER:
+            from failsafe.providers.classify import classify_error_in_success
+
             return classify_error_in_success(
                 body,
                 answer,

@@ -365,7 +365,9 @@ class Failover:
         return step
 
     def _drop(self, course: Course, parameter: str | None) -> bool:
-        if parameter in DROPPABLE and parameter not in course.dropped and parameter in self._request.parameters:
+        """Try the same provider again without *parameter*, if the caller gave it and it may be left out."""
+        given = "max_tokens" if parameter == "max_completion_tokens" else parameter
+        if parameter and given in DROPPABLE and parameter not in course.dropped and given in self._request.parameters:
             course.dropped |= {parameter}
             course.endpoint.learn_refusal(course.model, parameter)
             return True
@@ -402,16 +404,22 @@ class Failover:
         """Back off, or wait for the first provider to become usable; raise when neither can help."""
         shared, retry = self._shared, self._shared.config.retry
         self._check_time()
+        if self._round > retry.max_retries:
+            self._leave_only_the_untried()
         soonest = min((_usable_in(course) for course in self._courses if not course.over), default=math.inf)
         backoff = calculate_delay(self._round - 1, retry, shared.random) if anyone_asked else 0.0
         pause = max(soonest, backoff)
-        hopeless = self._round > retry.max_retries or soonest > retry.retry_after_cap
-        if hopeless or pause >= self._deadline.left:
+        if soonest > retry.retry_after_cap or pause >= self._deadline.left:
             self._give_up(None if soonest == math.inf else soonest)
         event = threading.Event() if self._cancel is None else self._cancel.event
         if shared.clock.wait(event, pause):
             self._check_time()
         self._round += 1
+
+    def _leave_only_the_untried(self) -> None:
+        """The rounds are used up: only a provider that was left alone all along may still get its turn."""
+        for course in self._courses:
+            course.over = course.over or course.tries > 0
 
     def _give_up(self, retry_after: float | None) -> NoReturn:
         mistake = self._callers_mistake()

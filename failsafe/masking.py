@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from urllib.parse import quote
 
 from failsafe.secret import Secret
@@ -18,8 +19,7 @@ MASK = "[masked]"
 
 _ECHO = 8  # this many characters of a key in a row, from its start or its end, give it away
 
-_KEY_SHAPES = re.compile(
-    r"""
+_KEY_SHAPES = r"""
     (?<![A-Za-z0-9]) (?:
         sk-[\w.*…-]{6,}                                     # OpenAI, Anthropic, OpenRouter, DeepSeek, ...
       | (?:gsk_|xai-|tgp_v1_|hs-|hf_|AIza|AQ\.|ya29\.)[\w.*…-]{8,}
@@ -31,9 +31,13 @@ _KEY_SHAPES = re.compile(
     | (?<=//)[^/@\s]+(?=@)                                   # user and password in a URL
     | (?i:api[-_]?key["']?\ ?[:=]\ ?["']?|[?&]key=)[\w.-]{16,}
     | (?<![\w.-])[\w.-]*+\*{3,}[\w-]*                       # a key that the provider itself has half hidden
-    """,
-    re.VERBOSE,
-)
+    """
+
+
+@cache
+def _key_shapes() -> re.Pattern[str]:
+    """Compiled when the first text comes from outside, not at import."""
+    return re.compile(_KEY_SHAPES, re.VERBOSE)
 
 
 def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
@@ -50,7 +54,7 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
         secrets: The keys that may be in it.
     """
     line = one_line(text)
-    spans = [match.span() for match in _KEY_SHAPES.finditer(line)]
+    spans = [match.span() for match in _key_shapes().finditer(line)]
     for secret in secrets:
         for form in _written_forms(secret):
             spans.extend(_echoes(line, form))
@@ -59,6 +63,8 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
 
 def one_line(text: str) -> str:
     """Return *text* with each run of white space, control and other unprintable characters as one space."""
+    if text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 

@@ -22,7 +22,6 @@ from failsafe.request import build_request
 from failsafe.telemetry.bus import EventBus, Listener
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Transport
-from failsafe.transport.requests_transport import RequestsTransport
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -65,7 +64,7 @@ class Router:
         """One breaker a provider, by the provider's name."""
         self._reporter = Reporter(EventBus())
         self._shared = Shared(self.config, clock, random, self._reporter)
-        self._endpoints = self._make_endpoints(transport or RequestsTransport.for_provider)
+        self._endpoints = self._make_endpoints(transport or _over_requests())
         self._candidates: dict[str, tuple[Candidate, ...]] = {}
         self._gate = Gate()
         self._number = next(_router_numbers)
@@ -291,3 +290,9 @@ class Router:
     def __repr__(self) -> str:
         states = ", ".join(f"{name} {status}" for name, status in self.status().items())
         return f"<Router [{states}]>"
+
+
+def _over_requests() -> Callable[[ProviderConfig], Transport]:
+    from failsafe.transport.requests_transport import RequestsTransport  # what imports requests waits for a router
+
+    return RequestsTransport.for_provider

@@ -75,6 +75,7 @@ Outcome = RawAnswer | Failure
 class SentRequest(NamedTuple):
     """One request that reached a :class:`ScriptedTransport`; ``body`` is decoded."""
 
+    method: str
     path: str
     body: Any
     key: Secret | None
@@ -99,16 +100,16 @@ class ScriptedTransport:
         self.requests: list[SentRequest] = []
         self.closed = False
 
-    def send(  # the seam fixes the signature
+    def send(
         self,
         method: str,
         path: str,
         body: bytes | None,
         key: Secret | None,
-        limits: Limits,  # noqa: ARG002
+        limits: Limits,
     ) -> Outcome:
         """Note the request and return the next outcome."""
-        request = SentRequest(path, None if body is None else msgspec.json.decode(body), key, limits)
+        request = SentRequest(method, path, None if body is None else msgspec.json.decode(body), key, limits)
         with self._lock:
             self.requests.append(request)
             outcome = self._outcomes.popleft() if len(self._outcomes) > 1 else self._outcomes[0]

@@ -127,7 +127,7 @@ def test_a_provider_is_tried_no_more_than_its_max_retries_allow() -> None:
 
 
 def test_a_hanging_provider_leaves_every_other_one_its_slice() -> None:
-    bench = Bench(lambda request: bench.hang(request), lambda request: bench.hang(request), answer("from c"))
+    bench: Bench = Bench(lambda request: bench.hang(request), lambda request: bench.hang(request), answer("from c"))
     reply = bench.router.chat("hi", model="gpt-4.1", timeout=10)
     assert reply.provider == "c"
     ends = [bench.transports[name].requests[0].limits.deadline.expires_at for name in "abc"]
@@ -135,7 +135,7 @@ def test_a_hanging_provider_leaves_every_other_one_its_slice() -> None:
 
 
 def test_all_hanging_ends_with_the_deadline_and_the_whole_receipt() -> None:
-    bench = Bench(*[lambda request: bench.hang(request)] * 3)
+    bench: Bench = Bench(*[lambda request: bench.hang(request)] * 3)
     with pytest.raises(DeadlineExceeded) as raised:
         bench.router.chat("hi", model="gpt-4.1", timeout=3)
     assert [attempt.provider for attempt in raised.value.attempts] == ["a", "b", "c"]
@@ -143,7 +143,7 @@ def test_all_hanging_ends_with_the_deadline_and_the_whole_receipt() -> None:
 
 
 def test_an_unlimited_deadline_is_bounded_by_the_providers_own_limit() -> None:
-    bench = Bench(lambda request: bench.hang(request), answer())
+    bench: Bench = Bench(lambda request: bench.hang(request), answer())
     bench.router.chat("hi", model="gpt-4.1", timeout=Deadline.unlimited())
     assert bench.transports["a"].requests[0].limits.deadline.timeout == pytest.approx(30.0)
 
@@ -292,7 +292,7 @@ def test_html_in_a_200_is_never_an_answer() -> None:
 
 
 def test_a_hurried_caller_does_not_open_the_breaker() -> None:
-    bench = Bench(lambda request: bench.hang(request))
+    bench: Bench = Bench(lambda request: bench.hang(request))
     for _ in range(6):
         with pytest.raises(DeadlineExceeded):
             bench.router.chat("hi", model="gpt-4.1", timeout=0.2)

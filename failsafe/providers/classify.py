@@ -24,6 +24,7 @@ from failsafe.providers.diagnosis import diagnose_key
 from failsafe.providers.error_body import ErrorBody, parse_error, read_error
 from failsafe.providers.fault_rules import IMPLIED_STATUSES, Answered, Rule, fault_of
 from failsafe.providers.refusals import refused_parameter
+from failsafe.providers.request_ids import request_id
 from failsafe.secret import Secret
 
 _LONGEST_MESSAGE = 300
@@ -83,13 +84,13 @@ def classify(
     if fault is Fault.AUTH:
         sent = key or (secrets[0] if len(secrets) == 1 else None)
         diagnosis = _diagnose(sent, provider, vendor, status, said)
-    identity = hints.request_id(headers) or said.request_id
+    identity = said.request_id
     return Failure(
         fault=fault,
         message=_message(f"HTTP {status}", said, secrets, _moved_to(status, headers), diagnosis),
         status=status,
         code=_code(said),
-        request_id=mask(identity, secrets) if identity else None,
+        request_id=request_id(hints.lower(headers), secrets) or (mask(identity, secrets) if identity else None),
         retry_after=_retry_after(fault, headers, said, clock_time, vendor),
         should_retry=_should_retry(fault, headers, said),
         whole_key=_whole_key(fault, said),

@@ -79,6 +79,12 @@ def diagnose_key(
     )
 
 
+def suspicion(secret: Secret, *, provider: str, vendor: str, prefixes: Mapping[str, Collection[str]]) -> str | None:
+    """What is certainly wrong with a key that was not tried yet, or None; arguments as for :func:`diagnose_key`."""
+    visible = key_shape.problem(secret.reveal())
+    return f"it {visible}" if visible else _of_another_kind(secret.reveal(), provider, vendor, prefixes)
+
+
 def _said_by_provider(said: str) -> str | None:
     return next((meaning for pattern, meaning in _SAID if re.search(pattern, said, re.IGNORECASE)), None)
 

@@ -1,5 +1,5 @@
 """
-What an error answer says about when to come back, and its id.
+What an error answer says about when to come back.
 
 Providers say it in headers, in the body, or only in words; servers lie, overflow and mistype.
 Whatever is not a plain, finite, non-negative time counts as not said. Nothing is capped here.
@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from functools import cache
 
-from failsafe.masking import mask, shorten
 from failsafe.providers.error_body import ErrorBody
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
@@ -32,7 +31,6 @@ _IN_WORDS = re.compile(
 
 _OPENAI_DIMENSIONS = ("requests", "tokens")
 _ANTHROPIC_DIMENSIONS = ("requests", "tokens", "input-tokens", "output-tokens")
-_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id", "x-generation-id")
 
 
 def retry_after(headers: Mapping[str, str], body: ErrorBody, now: float, *, vendor: str = "") -> float | None:
@@ -52,7 +50,7 @@ def retry_after(headers: Mapping[str, str], body: ErrorBody, now: float, *, vend
     """
     wait = stated_wait(headers, body, now)
     if wait is None:
-        wait = _limit_reset(_lower(headers), now, vendor)
+        wait = _limit_reset(lower(headers), now, vendor)
     if wait is None:
         wait = _wait_in_words(body.message)
     if wait is None and any("perday" in reason.lower() for reason in body.reasons):
@@ -68,7 +66,7 @@ def stated_wait(headers: Mapping[str, str], body: ErrorBody, now: float) -> floa
     too) or as a date, which counts from the answer's own ``Date``; the body's own field (Gemini's
     ``retryDelay``, OpenRouter's ``retry_after``).
     """
-    headers = _lower(headers)
+    headers = lower(headers)
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -81,28 +79,14 @@ def stated_wait(headers: Mapping[str, str], body: ErrorBody, now: float) -> floa
     return body.retry_delay if wait is None else wait
 
 
-def request_id(headers: Mapping[str, str]) -> str | None:
-    """
-    Return the provider's id of the request, or None.
-
-    The vendors' own headers first; ``cf-ray``, which only a content network in between knows,
-    last. What looks like a key is masked, since a server may send anything.
-    """
-    headers = _lower(headers)
-    for name in (*_REQUEST_IDS, "cf-ray"):
-        value = shorten(mask(headers.get(name, "")), 200)
-        if value:
-            return value
-    return None
-
-
 def should_retry(headers: Mapping[str, str], body: ErrorBody) -> bool | None:
     """Return what ``x-should-retry`` says (OpenAI, Anthropic), else the body's own word (OpenRouter), else None."""
-    said = _lower(headers).get("x-should-retry", "").strip().lower()
+    said = lower(headers).get("x-should-retry", "").strip().lower()
     return {"true": True, "false": False}.get(said, body.retryable)
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+def lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers by their names in lower case."""
     return {str(name).lower(): str(value) for name, value in headers.items()}
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from failsafe.providers import hints
 from failsafe.providers.error_body import ErrorBody
-from failsafe.providers.hints import request_id, retry_after, should_retry, stated_wait
+from failsafe.providers.hints import retry_after, should_retry, stated_wait
+from failsafe.providers.request_ids import request_id
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC).timestamp()
 SILENT = ErrorBody(kind="empty")
@@ -184,7 +185,7 @@ def test_a_mad_clock_does_not_raise(now: float) -> None:
 
 
 def test_the_request_id_is_masked_and_cut() -> None:
-    assert request_id({"X-Request-ID": "sk-proj-0123456789abcdef"}) == "[masked]"
+    assert request_id({"x-request-id": "sk-proj-0123456789abcdef"}) == "[masked]"
     assert len(request_id({"x-request-id": "a" * 5000}) or "") == 200
     assert request_id({"x-request-id": "\x00", "cf-ray": "8f"}) == "8f"
     assert request_id({}) is None

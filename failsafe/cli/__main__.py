@@ -1,0 +1,5 @@
+"""``python -m failsafe.cli`` is ``failsafe``."""
+
+from failsafe.cli import main
+
+main()

@@ -1,0 +1,29 @@
+"""The provider's id of a request, for its support desk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from failsafe.masking import mask, shorten
+from failsafe.secret import Secret
+
+_HEADERS = (
+    *("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id", "x-generation-id"),
+    "cf-ray",  # last: only a content network in between knows it
+)
+
+
+def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> str | None:
+    """
+    Return the provider's id of the request, or None. Keys are masked, since a server may send anything.
+
+    Args:
+        headers: The answer's headers; look-ups must ignore case.
+        secrets: Every key that must not show.
+    """
+    for name in _HEADERS:
+        value = headers.get(name)
+        identity = shorten(mask(value, secrets), 200) if value else ""
+        if identity:
+            return identity
+    return None

@@ -63,6 +63,9 @@ class Error(Reply):
     Attributes:
         fault: What to complain of; None: what *status* usually means.
         status: The HTTP status; None: the one this vendor uses for *fault*.
+        message: The text; None: the vendor's usual one.
+        code: The body's code; None: the vendor's usual one.
+        parameter: The field complained of, where it is about one.
         retry_after: Seconds to stay away, or None to say nothing about it.
         retry_after_style: How that is said: ``seconds`` and ``date`` (``Retry-After``), ``ms``
             (``retry-after-ms``), or ``vendor``: as this vendor does it.
@@ -73,6 +76,9 @@ class Error(Reply):
 
     fault: Fault | None = None
     status: int | None = None
+    message: str | None = None
+    code: str | None = None
+    parameter: str = "temperature"
     retry_after: float | None = None
     retry_after_style: str = "vendor"
     should_retry: bool | None = None

@@ -16,6 +16,11 @@ _BLOCK = b"x" * (1024 * 1024)
 _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"  # RFC 1952: deflate, no name, no time, best compression
 
 
+def has_marker(template: bytes) -> bool:
+    """Whether *template* has a place for the bulk (a list of models has none)."""
+    return _MARKER_IN_JSON in template
+
+
 def bulk_length(template: bytes, mebibytes: int) -> int:
     """The length of *template* with *mebibytes* in the place of its marker."""
     return len(template) - len(_MARKER_IN_JSON) + mebibytes * len(_BLOCK)

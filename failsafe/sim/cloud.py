@@ -20,6 +20,7 @@ from failsafe.sim.scenarios import behaviour_named
 _PROVIDER_KEYS = frozenset(
     {"vendor", "dialect", "key", "models", "port", "behaviour", "latency", "latency_jitter", "schedule"}
 )
+_ANY_KEY = ["sk-sim-any-7f3a9c52e1d84b60"]
 _STEP_KEYS = frozenset({"at", "behaviour", "latency", "latency_jitter"})
 
 
@@ -112,15 +113,18 @@ class FakeCloud:
 
     def as_environment(self) -> dict[str, str]:
         """
-        The variables under which clients look for these providers' keys and addresses (``OPENAI_API_KEY``, ...).
+        The variables under which clients look for these providers (``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ...).
 
-        Those of a vendor that failsafe's catalogue does not know are called ``NAME_API_KEY`` and ``NAME_BASE_URL``.
+        A vendor whose address no variable may change is left out, so that no client takes a fake key to the real
+        address; of two providers of one vendor, the first is meant. :meth:`as_toml` knows no such limits.
         """
         variables: dict[str, str] = {}
         for provider in self:
-            key_variable, url_variable = _variables(provider)
-            variables[key_variable] = provider.key
-            variables[url_variable] = provider.base_url
+            preset = catalog().presets.get(provider.vendor)
+            if preset is None or preset.base_url_env is None or preset.base_url_env in variables:
+                continue
+            variables[preset.key_env[0]] = provider.key
+            variables[preset.base_url_env] = _address(provider)
         return variables
 
     def as_toml(self) -> str:
@@ -128,12 +132,11 @@ class FakeCloud:
         return "\n".join(_table(priority, provider) for priority, provider in enumerate(self, start=1))
 
 
-def _variables(provider: FakeProvider) -> tuple[str, str]:
-    prefix = provider.name.upper().replace("-", "_")
-    preset = catalog().presets.get(provider.vendor)
-    key_variable = preset.key_env[0] if preset and preset.key_env else f"{prefix}_API_KEY"
-    url_variable = preset.base_url_env if preset and preset.base_url_env else f"{prefix}_BASE_URL"
-    return key_variable, url_variable
+def _address(provider: FakeProvider) -> str:
+    """The address as the vendor's variable gives it: Azure's and Groq's without a path."""
+    if provider.vendor in ("azure", "groq"):
+        return "/".join(provider.base_url.split("/")[:3])
+    return provider.base_url
 
 
 def _table(priority: int, provider: FakeProvider) -> str:
@@ -142,11 +145,10 @@ def _table(priority: int, provider: FakeProvider) -> str:
         f"base_url = {json.dumps(provider.base_url)}",
         f"dialect = {json.dumps(provider.dialect)}",
         f"priority = {priority}",
+        f"api_key = {json.dumps(list(provider.keys) or _ANY_KEY)}",
     ]
-    if len(provider.keys) > 1:
-        lines.append(f"api_key = {json.dumps(list(provider.keys))}")
-    elif provider.keys:
-        lines.append(f"api_key = {json.dumps(provider.key)}")
+    if provider.vendor in catalog().presets:
+        lines.append(f"preset = {json.dumps(provider.vendor)}")
     if provider.models:
         lines.append(f"models = {json.dumps(list(provider.models))}")
     return "\n".join(lines) + "\n"

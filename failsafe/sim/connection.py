@@ -42,7 +42,6 @@ class Connection:
         self._record = record
         self._stopping = stopping
         self._buffer = bytearray()
-        self._sending = False
         self._closing = threading.Lock()
         self._sock: socket.socket | None = sock  # guarded by _closing where it is closed or interrupted
         sock.settimeout(None)
@@ -71,12 +70,16 @@ class Connection:
             self._shut_down(socket.SHUT_RDWR)
 
     def abort(self) -> None:
-        """The same, and the client sees a reset (RST). Thread-safe."""
+        """
+        The same, but the client sees a reset (RST) when the thread closes the socket. Thread-safe.
+
+        It does not wake a thread that is sending to a client which does not read.
+        """
         with self._closing:
             if self._sock is not None:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
-                # shutting down the sending side says FIN before the RST, but nothing else wakes a sender
-                self._shut_down(socket.SHUT_RDWR if self._sending else socket.SHUT_RD)
+                # the reading side alone: shutting down the other would say FIN before the RST
+                self._shut_down(socket.SHUT_RD)
 
     def _shut_down(self, how: int) -> None:
         if self._sock is not None:
@@ -110,13 +113,10 @@ class Connection:
             ClientGone: The client does not take it.
         """
         sock = self._live()
-        self._sending = True
         try:
             sock.sendall(data)
         except OSError:
             raise ClientGone from None
-        finally:
-            self._sending = False
 
     def pause(self, seconds: float) -> None:
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import ModuleType
@@ -16,7 +15,7 @@ from failsafe.sim.behaviour import Behaviour, StreamShape
 from failsafe.sim.dialect import Asked, Dialect, Route
 from failsafe.sim.script import Call, Script, write_script
 from failsafe.sim.vendors import Complaint, complain, masked
-from failsafe.sim.wire import Head, Headers, Request, Response, merged
+from failsafe.sim.wire import Head, Headers, Request, Response, merged, to_json
 
 _MODULES: dict[str, ModuleType] = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
 DIALECTS: dict[str, Dialect] = {name: cast("Dialect", module) for name, module in _MODULES.items()}
@@ -24,7 +23,14 @@ DIALECTS: dict[str, Dialect] = {name: cast("Dialect", module) for name, module i
 
 _JSON = ("Content-Type", "application/json")
 _NO_KEY = "You didn't provide an API key. You need to provide your API key in the request's header."
+_WRONG_TYPE = Complaint(fault=Fault.BAD_REQUEST, message="The request's body has a value of the wrong type.")
 _HEALTH = Route("health")
+_ACCOUNTS: dict[str, Any] = {
+    "openrouter": {
+        "data": {"label": "sim", "usage": 1.5, "limit": 10.0, "limit_remaining": 8.5, "is_free_tier": False}
+    },
+    "deepseek": {"is_available": True, "balance_infos": [{"currency": "USD", "total_balance": "8.50"}]},
+}
 _KEY_HEADERS = {"azure": "api-key", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 
 
@@ -149,7 +155,7 @@ class Exchange:
         if head.path == "/health":
             return _HEALTH
         route = self.profile.dialect.route(head)
-        if route is None:
+        if route is None or (route.kind == "account" and self.profile.vendor not in _ACCOUNTS):
             raise Refused(self.error(Complaint(fault=Fault.MISCONFIGURED)))
         if head.method != ("POST" if route.kind == "chat" else "GET"):
             raise Refused(self.error(Complaint(fault=Fault.MISCONFIGURED, status=405, message="Method not allowed.")))
@@ -163,6 +169,10 @@ class Exchange:
         message = None if self.key or self.profile.vendor == "gemini" else _NO_KEY
         raise Refused(self.error(Complaint(fault=Fault.AUTH, message=message)))
 
+    def account(self) -> Any:
+        """What the vendor says of the credit left."""
+        return _ACCOUNTS[self.profile.vendor]
+
     def call(self, route: Route) -> Call:
         """
         What a chat request asks for.
@@ -172,10 +182,13 @@ class Exchange:
         """
         profile = self.profile
         asked = Asked(self.request.head, route, self.request.decoded, profile.vendor)
-        complaint = profile.dialect.complaint_about(asked)
-        if complaint is not None:
-            raise Refused(self.error(complaint))
-        call = profile.dialect.call(asked)
+        try:
+            complaint = profile.dialect.complaint_about(asked)
+            call = None if complaint else profile.dialect.call(asked)
+        except (AttributeError, IndexError, KeyError, TypeError):  # a list where an object belongs, and the like
+            complaint, call = _WRONG_TYPE, None
+        if complaint is not None or call is None:
+            raise Refused(self.error(complaint or _WRONG_TYPE))
         if profile.models and call.model not in profile.models:
             raise Refused(self.error(Complaint(fault=Fault.MODEL)))
         return call
@@ -194,14 +207,6 @@ def key_of(head: Head, vendor: str) -> str:
     if scheme.lower() == "bearer":
         return token
     return parse_qs(head.query).get("key", [""])[0] if vendor == "gemini" else ""
-
-
-def to_json(body: Any) -> bytes:
-    """*body* as compact JSON in UTF-8; lone surrogates, which no UTF-8 can hold, are escaped."""
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(body, separators=(",", ":")).encode()
 
 
 @lru_cache(maxsize=64)

@@ -50,6 +50,8 @@ def route(head: Head) -> Route | None:
         return Route("chat")
     if _MODELS.fullmatch(head.path):
         return Route("models")
+    if head.path in ("/api/v1/key", "/user/balance"):
+        return Route("account")
     if deployment := _DEPLOYMENT.fullmatch(head.path):
         return Route("chat", model=deployment[1])
     return None

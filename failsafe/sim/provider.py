@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import ssl
 import threading
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Self
 
 from failsafe import checks
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
@@ -25,7 +24,7 @@ from failsafe.sim.record import BODY_KEPT, ReceivedRequest, Record
 from failsafe.sim.respond import not_http, respond
 from failsafe.sim.server import Server
 from failsafe.sim.vendors import VENDORS, base_path
-from failsafe.sim.wire import BadRequest, Head, Request, Response, merged
+from failsafe.sim.wire import BadRequest, Head, Request, Response, from_json, merged
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSING = (("Connection", "close"),)
@@ -44,7 +43,7 @@ class FakeProvider:
         dialect: ``openai``, ``anthropic`` or ``gemini``; None: the vendor's.
         vendor: Whose errors, headers and rules it has, one of :data:`VENDORS`; None: *name* where that is one,
             else the dialect's own (``generic`` for ``openai``).
-        key: The key it takes, or several; None: it takes any request. "" (default): ``sk-sim-NAME``.
+        key: The key it takes, or several; None: it takes any request. "" (default): one made of *name*.
         models: The models it knows; empty: any name is one.
         behaviour: What it does from the start.
         port: The port; 0 takes a free one.
@@ -264,7 +263,7 @@ class FakeProvider:
         except BadRequest as error:
             deliver(HEALTHY.delivery, connection, _closing(not_http(str(error))))
             return False
-        request = Request(head, body, _decoded(body))
+        request = Request(head, body, from_json(body))
         self._keep(connection, request)
         self._answer(connection, request)
         return head.keep_alive
@@ -323,22 +322,10 @@ def _keys(name: str, key: str | Sequence[str] | None) -> tuple[str, ...]:
     if key is None:
         return ()
     if isinstance(key, str):
-        return (key or f"sk-sim-{name}",)
+        return (key or f"sk-sim-{name}-7f3a9c52e1d84b60",)
     return tuple(key)
 
 
 def _closing(response: Response) -> Response:
     """The same answer, which announces the end of the connection."""
     return replace(response, headers=merged(response.headers, _CLOSING))
-
-
-def _decoded(body: bytes) -> Any:
-    """The JSON in *body*, or None; NaN and Infinity are no JSON (RFC 8259 section 6)."""
-    try:
-        return json.loads(body, parse_constant=_refuse_constant) if body else None
-    except (ValueError, RecursionError):
-        return None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)

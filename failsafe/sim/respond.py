@@ -12,12 +12,12 @@ from failsafe.sim import answers, bulk
 from failsafe.sim.answers import Healthy, Reply
 from failsafe.sim.behaviour import StreamShape
 from failsafe.sim.dialect import Event, Route
-from failsafe.sim.exchange import Exchange, Refused, to_json
+from failsafe.sim.exchange import Exchange, Refused
 from failsafe.sim.identity import http_date
 from failsafe.sim.script import Call, Script
 from failsafe.sim.streams import as_array, stream_pieces
-from failsafe.sim.vendors import Complaint, fault_of
-from failsafe.sim.wire import Headers, Piece, Response, merged
+from failsafe.sim.vendors import Complaint, error_row, fault_of
+from failsafe.sim.wire import Headers, Piece, Response, merged, to_json
 
 _EVENT_STREAM = (("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-cache"))
 _JSON = ("Content-Type", "application/json")
@@ -45,6 +45,8 @@ def _healthy(reply: Healthy, exchange: Exchange) -> Response:
     route = exchange.route()
     if route.kind == "health":
         return exchange.json({"status": "ok"})
+    if route.kind == "account":
+        return exchange.json(exchange.account())
     if route.kind == "models":
         return exchange.json(exchange.profile.dialect.models(exchange.profile.models))
     call = exchange.call(route)
@@ -80,13 +82,20 @@ def _error(reply: answers.Error, exchange: Exchange) -> Response:
     complaint = Complaint(
         fault=fault,
         status=reply.status,
+        parameter=reply.parameter,
         key=exchange.key if reply.echo_key else "",
-        message=f"Rejected key {exchange.key}" if reply.echo_key else None,
+        message=_echoing(reply, exchange, fault) if reply.echo_key else reply.message,
+        code=reply.code,
         retry_after=reply.retry_after if in_body else None,
     )
     headers = merged(_hints(reply, exchange), reply.headers)
     wait = reply.retry_after if fault is Fault.RATE_LIMIT else None
     return exchange.error(complaint, headers, wait)
+
+
+def _echoing(reply: answers.Error, exchange: Exchange, fault: Fault) -> str:
+    usual = error_row(exchange.profile.vendor, fault).message if reply.message is None else reply.message
+    return usual + " You sent: {key}"
 
 
 def _hints(reply: answers.Error, exchange: Exchange) -> Headers:
@@ -161,13 +170,16 @@ def _plain(exchange: Exchange, text: str | None = None) -> Response:
     route = exchange.route()
     if route.kind != "chat":
         return _healthy(Healthy(), exchange)
-    script = exchange.script(exchange.call(route), Healthy(text=text))
+    call = replace(exchange.call(route), tools=())  # the text is wanted, whatever the request asks for
+    script = exchange.script(call, Healthy(text=text))
     return exchange.json(exchange.profile.dialect.answer(script))
 
 
 @_say.register
 def _huge_body(reply: answers.HugeBody, exchange: Exchange) -> Response:
     template = _plain(exchange, bulk.MARKER)
+    if not bulk.has_marker(template.body):
+        return template
     return Response(
         status=template.status,
         headers=template.headers,
@@ -179,6 +191,8 @@ def _huge_body(reply: answers.HugeBody, exchange: Exchange) -> Response:
 @_say.register
 def _gzip_bomb(reply: answers.GzipBomb, exchange: Exchange) -> Response:
     template = _plain(exchange, bulk.MARKER)
+    if not bulk.has_marker(template.body):
+        return template
     return Response(
         status=template.status,
         headers=(*template.headers, ("Content-Encoding", "gzip")),

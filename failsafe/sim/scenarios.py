@@ -56,6 +56,7 @@ _SCENARIOS: Mapping[str, tuple[Behaviour, str]] = {
     "unknown-path": (_error(Fault.MISCONFIGURED), "404 for the address"),
     "context-length": (_error(Fault.CONTEXT), "the prompt is too long"),
     "bad-request": (_error(Fault.BAD_REQUEST), "400"),
+    "unsupported-parameter": (_error(Fault.UNSUPPORTED_PARAMETER), "400 for temperature"),
     "content-filter": (_error(Fault.CONTENT_FILTER), "400 by the content policy"),
     "should-retry": (_error(Fault.BAD_REQUEST, should_retry=True), "400 with x-should-retry: true"),
     "should-not-retry": (_error(Fault.SERVER, should_retry=False), "500 with x-should-retry: false"),

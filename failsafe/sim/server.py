@@ -14,6 +14,7 @@ from failsafe.sim.record import Record
 _MOST_CONNECTIONS = 1024
 _BACKLOG = 1024
 _LOOK_AGAIN = 0.01  # seconds between two looks at the clock, where the clock opens and closes the port
+_ABORT_LIMIT = 0.05  # seconds for a thread to notice by itself
 _JOIN_LIMIT = 5.0  # seconds; every thread ends within milliseconds unless it computes
 
 
@@ -137,10 +138,17 @@ class Server:
             self._listener = None
 
     def _reset_all(self) -> None:
+        """Reset every connection; those that are stuck in sending see the end of the stream first."""
         with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+            serving = dict(self._connections)
+        for connection in serving:
             connection.abort()
+        patience = _ABORT_LIMIT
+        for connection, thread in serving.items():
+            thread.join(patience)
+            if thread.is_alive():
+                patience = 0.0  # the others have had as long
+                connection.interrupt()
 
     def _accept(self) -> None:
         if self._listener is None:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 
 from failsafe.sim.behaviour import StreamShape
 from failsafe.sim.dialect import Event
-from failsafe.sim.wire import Cut, Piece, Wait
+from failsafe.sim.wire import Cut, Piece, Wait, to_json
 
 
 def encode(event: Event, newline: str) -> bytes:
     """One server-sent event, with the empty line that ends it."""
-    data = event.data if isinstance(event.data, str) else json.dumps(event.data, ensure_ascii=False)
+    data = event.data.encode() if isinstance(event.data, str) else to_json(event.data)
     name = "" if event.name is None else f"event: {event.name}{newline}"
-    return f"{name}data: {data}{newline}{newline}".encode("utf-8", "surrogatepass")
+    return b"%bdata: %b%b" % (name.encode(), data, (newline * 2).encode())
 
 
 def stream_pieces(events: Iterable[Event], shape: StreamShape, error: Event) -> Iterator[Piece]:
@@ -75,8 +75,8 @@ def _packets(data: bytes, size: int | None) -> Iterator[Piece]:
 
 def as_array(events: Iterable[Event]) -> Iterator[Piece]:
     """The events as one JSON array, which is what Gemini sends without ``alt=sse``."""
-    opening = "["
+    opening = b"["
     for event in events:
-        yield (opening + json.dumps(event.data, ensure_ascii=False)).encode("utf-8", "surrogatepass")
-        opening = "\r\n,\r\n"
+        yield opening + to_json(event.data)
+        opening = b"\r\n,\r\n"
     yield b"]"

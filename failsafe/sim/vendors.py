@@ -204,7 +204,6 @@ _OPENROUTER = {
     Fault.QUOTA: Row(402, "payment_required", None, "Insufficient credits. Add more on the credits page."),
     Fault.AUTH: Row(401, "authentication", None, "No auth credentials found"),
     Fault.CONTENT_FILTER: Row(403, "content_policy_violation", None, "Input was flagged by moderation"),
-    Fault.PERMISSION: Row(403, "permission_denied", None, "This key may not use {model}."),
     Fault.MODEL: Row(404, "not_found", None, "No endpoints found for {model}."),
 }
 
@@ -235,6 +234,9 @@ _XAI = {
         "Some resource has been exhausted",
         None,
         "Your team has either used all available credits or reached its monthly spending limit.",
+    ),
+    Fault.CONTENT_FILTER: Row(
+        403, "The caller does not have permission", None, "Content violates usage guidelines: the content policy."
     ),
     Fault.AUTH: Row(400, "Client specified an invalid argument", None, "Incorrect API key provided: {key}."),
     Fault.MODEL: Row(
@@ -276,6 +278,7 @@ _FAULT_OF_STATUS = {
     403: Fault.PERMISSION,
     404: Fault.MODEL,
     405: Fault.MISCONFIGURED,
+    408: Fault.SERVER,
     409: Fault.CONFLICT,
     413: Fault.BAD_REQUEST,
     422: Fault.BAD_REQUEST,
@@ -381,5 +384,5 @@ def base_path(vendor: str, dialect: str) -> str:
 
 
 def masked(key: str) -> str:
-    """A key as OpenAI's message shows it: the ends, and stars between."""
-    return key if len(key) < 12 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"
+    """A key as OpenAI's message shows it: the ends, and stars between; a short one is all stars."""
+    return "*" * len(key) if len(key) < 20 else f"{key[:8]}{'*' * (len(key) - 12)}{key[-4:]}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -159,3 +160,28 @@ def merged(headers: Headers, others: Headers) -> Headers:
     """*headers* with those of *others* added, which replace headers of the same name."""
     names = {name.lower() for name, _ in others}
     return tuple(pair for pair in headers if pair[0].lower() not in names) + others
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def to_json(body: Any) -> bytes:
+    """*body* as compact JSON in UTF-8; with lone surrogates, which no UTF-8 can hold, in ASCII."""
+    try:
+        return _ENCODER.encode(body).encode()
+    except UnicodeEncodeError:
+        return _ASCII_ENCODER.encode(body).encode()
+
+
+def from_json(data: bytes) -> Any:
+    """The JSON in *data*, or None when it is none; NaN and Infinity are not (RFC 8259 section 6)."""
+    try:
+        return _DECODER.decode(data.decode()) if data else None
+    except (ValueError, RecursionError):
+        return None

@@ -155,8 +155,11 @@ class Server:
             return
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except BlockingIOError:
             return  # the client was gone before it was let in
+        except OSError:  # no file descriptor left, most likely; the client waits in the queue
+            self.stopping.wait(_LOOK_AGAIN)
+            return
         with self._lock:
             full = len(self._connections) >= _MOST_CONNECTIONS
         if full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -225,6 +226,41 @@ def test_a_bad_content_length_is_400(length: bytes) -> None:
     with FakeProvider("openai") as provider, connected(provider) as sock:
         sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n")
         assert read_answer(sock)[0].startswith(b"HTTP/1.1 400 Bad Request")
+
+
+CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CHUNKED + b"many\r\n",
+        CHUNKED + b"-5\r\n",
+        CHUNKED + b"ffffffffff\r\n",
+        CHUNKED + b"1" * 300_000,
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 300_000,
+    ],
+)
+def test_bad_framing_is_400(data: bytes) -> None:
+    with FakeProvider("openai") as provider, connected(provider) as sock:
+        sock.sendall(data)
+        assert read_answer(sock)[0].startswith(b"HTTP/1.1 400 Bad Request")
+
+
+def test_chunks_with_trailers_are_read() -> None:
+    with FakeProvider("openai", key=None) as provider, connected(provider) as sock:
+        sock.sendall(CHUNKED + b"2;x=1\r\n{}\r\n0\r\nTrailer: yes\r\n\r\n")
+        assert b"you must provide a model" in read_answer(sock)[1]
+
+
+@pytest.mark.parametrize("length", [100, 100_000])
+def test_a_request_that_stops_in_the_middle_is_none(length: int) -> None:
+    with FakeProvider("openai") as provider:
+        with connected(provider) as sock:
+            sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n{" % length)
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+        assert provider.count() == 0
 
 
 SAID_OTHERWISE = {

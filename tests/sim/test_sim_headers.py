@@ -98,3 +98,10 @@ def test_azure_gives_both_headers() -> None:
     with FakeProvider("azure", behaviour=BEHAVIOURS["rate-limit"]) as provider:
         headers = ask(provider).headers
     assert (headers["retry-after"], headers["retry-after-ms"]) == ("20", "20000")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.012, "12ms"), (1.5, "1.5s"), (360, "6m0s"), (3723, "1h2m3s")])
+def test_a_reset_time_is_written_as_go_writes_a_duration(seconds: float, text: str) -> None:
+    behaviour = Behaviour(Error(fault=Fault.RATE_LIMIT, retry_after=seconds))
+    with FakeProvider("groq", behaviour=behaviour) as provider:
+        assert ask(provider).headers["x-ratelimit-reset-requests"] == text

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from failsafe.sim import VENDORS, Behaviour, FakeProvider, Healthy
+from failsafe.sim import VENDORS, Behaviour, FakeProvider, Healthy, ReceivedRequest
+from failsafe.sim.record import Record
 from tests.sim.sim_client import (
     ask,
     connected,
@@ -301,3 +302,60 @@ def test_a_lone_surrogate_is_echoed_in_valid_json() -> None:
         sock.sendall(request_bytes(provider, text="\ud800"))
         _, body = read_answer(sock)
     assert json.loads(body)["choices"][0]["message"]["content"].endswith("\ud800")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "fields"),
+    [
+        (
+            "openai",
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image_url"}]}]},
+        ),
+        ("anthropic", {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "image"}]}]}),
+        ("gemini", {"contents": [{"parts": [{"text": "hi"}, {"inlineData": {}}]}]}),
+    ],
+)
+def test_the_text_among_other_parts_is_echoed(vendor: str, fields: dict[str, Any]) -> None:
+    with FakeProvider(vendor) as provider:
+        assert text_in(provider, ask(provider, **fields).json()) == f"provider {vendor} says: hi"
+
+
+def test_a_conversation_with_tool_results_is_answered_to_its_last_user_text() -> None:
+    anthropic = [
+        {"role": "user", "content": "weather"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "search", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "sun"}]},
+    ]
+    with FakeProvider("anthropic") as provider:
+        assert text_in(provider, ask(provider, messages=anthropic).json()) == "provider anthropic says: weather"
+
+
+def test_azure_takes_the_model_from_the_address_of_the_deployment() -> None:
+    with FakeProvider("azure") as provider, session() as client:
+        answer = client.post(
+            f"http://127.0.0.1:{provider.port}/openai/deployments/mine/chat/completions?api-version=2024-10-21",
+            json={"messages": [{"role": "user", "content": "hi"}]},
+            headers=headers_for(provider),
+            timeout=2,
+        )
+    assert answer.json()["model"] == "mine"
+
+
+def test_the_record_is_bounded() -> None:
+    record = Record()
+    for number in range(8200):
+        record.add_request(received(str(number), b""))
+    assert (len(record.requests()), record.count()) == (8192, 8200)
+    assert record.requests()[0].path == "8"
+    for _ in range(70):
+        record.add_request(received("long", b"x" * (1024 * 1024)))
+    assert sum(len(request.body) for request in record.requests()) == 64 * 1024 * 1024
+    for _ in range(20):
+        record.add_bytes(b"x" * (1024 * 1024))
+    assert len(record.raw()) == 16 * 1024 * 1024
+
+
+def received(path: str, body: bytes) -> ReceivedRequest:
+    return ReceivedRequest(
+        method="POST", path=path, query="", headers={}, body=body, decoded=None, received_at=0.0, connection=1
+    )

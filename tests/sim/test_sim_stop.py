@@ -10,7 +10,7 @@ import pytest
 
 from failsafe.clock import SYSTEM_CLOCK
 from failsafe.errors import ConfigError
-from failsafe.sim import BEHAVIOURS, Behaviour, FakeProvider
+from failsafe.sim import BEHAVIOURS, SUMMARIES, Behaviour, FakeProvider, server
 from tests.sim.sim_client import ask, connected, read_answer, request_bytes
 
 
@@ -154,3 +154,34 @@ def test_a_bad_argument_is_named(arguments: dict[str, object]) -> None:
     (name,) = arguments
     with pytest.raises(ConfigError, match=f"^{name} = "):
         FakeProvider(**arguments)  # type: ignore[arg-type]
+
+
+def test_connections_beyond_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MOST_CONNECTIONS", 1)
+    with FakeProvider("openai") as provider, connected(provider) as first:
+        first.sendall(request_bytes(provider))
+        read_answer(first)
+        with connected(provider) as second:
+            assert second.recv(1) == b""
+        first.sendall(request_bytes(provider))
+        read_answer(first)
+
+
+def test_without_a_file_descriptor_left_the_client_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    accept, failures = socket.socket.accept, [OSError(24, "Too many open files")] * 2
+
+    def scarce(self: socket.socket) -> object:
+        if failures:
+            raise failures.pop()
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", scarce)
+    with FakeProvider("openai") as provider:
+        assert ask(provider).status_code == 200
+    assert not failures
+
+
+def test_the_guide_lists_every_behaviour() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "sim.md").read_text(encoding="utf-8")
+    for name, summary in SUMMARIES.items():
+        assert f"| `{name}` | {summary} |" in guide

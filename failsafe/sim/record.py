@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,9 @@ class Record:
         self._count = 0  # guarded by _changed
         self._raw = bytearray()  # guarded by _changed
         self._connections = 0  # guarded by _changed
+        # counts that somebody waits for: a waiter woken by every request would slow the server down by half
+        self._request_goals: list[int] = []  # guarded by _changed
+        self._connection_goals: list[int] = []  # guarded by _changed
 
     def add_request(self, request: ReceivedRequest) -> None:
         """Keep *request*, dropping the oldest ones beyond 8,192 requests or 64 MiB of bodies."""
@@ -62,7 +65,8 @@ class Record:
             while self._body_bytes > _BODIES_KEPT:
                 self._drop_oldest_locked()
             self._count += 1
-            self._changed.notify_all()
+            if self._count in self._request_goals:
+                self._changed.notify_all()
 
     def _drop_oldest_locked(self) -> None:
         self._body_bytes -= len(self._requests.popleft().body)
@@ -78,7 +82,8 @@ class Record:
         """Count one more connection and return its number."""
         with self._changed:
             self._connections += 1
-            self._changed.notify_all()
+            if self._connections in self._connection_goals:
+                self._changed.notify_all()
             return self._connections
 
     def requests(self) -> list[ReceivedRequest]:
@@ -103,10 +108,16 @@ class Record:
 
     def wait_for_requests(self, count: int, timeout: float) -> bool:
         """Block until *count* requests have come in all, at most *timeout* seconds; True if they have."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._count >= count, timeout)
+        return self._wait(self._request_goals, count, lambda: self._count >= count, timeout)
 
     def wait_for_connections(self, count: int, timeout: float) -> bool:
         """Block until *count* connections have come in all, at most *timeout* seconds; True if they have."""
+        return self._wait(self._connection_goals, count, lambda: self._connections >= count, timeout)
+
+    def _wait(self, goals: list[int], goal: int, reached: Callable[[], bool], timeout: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._connections >= count, timeout)
+            goals.append(goal)
+            try:
+                return self._changed.wait_for(reached, timeout)
+            finally:
+                goals.remove(goal)

@@ -225,6 +225,8 @@ class ProviderConfig:
         return provider_rules.model_info(self, model)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "keys"):  # refused; a debugger or a report with local variables may still show it
+            return "<ProviderConfig, refused>"
         return f"ProviderConfig({provider_rules.shown(self)})"
 
 

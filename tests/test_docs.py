@@ -76,7 +76,7 @@ def origin() -> str:
 def rows() -> dict[str, str]:
     """The table of names: what stands in the first column, and the rest of its row."""
     found: dict[str, str] = {}
-    for line in origin().splitlines():
+    for line in origin().partition("## The keys")[0].splitlines():
         if line.startswith("| `"):
             first, _, rest = line.removeprefix("| ").partition(" | ")
             found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), rest)
@@ -96,3 +96,14 @@ def test_every_row_names_ours_or_says_that_there_is_none() -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`failsafe\.([\w.]+)`", origin()))))
 def test_every_name_of_ours_in_origin_exists(path: str) -> None:
     assert reduce(getattr, path.split("."), failsafe) is not None
+
+
+def test_our_keys_of_get_stats_exist() -> None:
+    section = origin().partition("## The keys of `get_stats`")[2].partition("\n## ")[0]
+    ours = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][1:]
+    named = {name for cell in ours for name in re.findall(r"`(\w+)`", cell)}
+    with failsafe.Router([failsafe.ProviderConfig(name="a", base_url="https://a.example/v1")]) as router:
+        stats = router.stats()["a"]
+    known = {*stats, *stats["breaker"].__struct_fields__}
+    assert named
+    assert named <= known

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from failsafe import forking
+from failsafe.backoff import a_little_later
 from failsafe.breaker import CircuitBreaker
 from failsafe.budget import RetryBudget
 from failsafe.clock import Clock, Random
@@ -20,7 +22,7 @@ from failsafe.faults import REACTIONS, Fault, Scope
 from failsafe.health import ProviderStatus, judge
 from failsafe.latency import LatencyWindow
 from failsafe.masking import mask
-from failsafe.models import Answer, Attempt, Failure
+from failsafe.models import Adjustment, Answer, Attempt, Failure
 from failsafe.provider_rules import preset_of
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.registry import dialect_named
@@ -29,6 +31,9 @@ from failsafe.secret import Secret
 from failsafe.transport.base import Limits, RawAnswer, Transport
 
 _REMEMBERED = 256  # models of one provider: a bound, not a limit anyone meets
+_REFUSED_FOR = 3600.0
+"""Seconds for which a parameter is left out that a target was seen to refuse; then it is tried again."""
+_LENGTH = frozenset({"max_tokens", "max_completion_tokens"})
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +79,15 @@ class Endpoint:
         self.cooldowns = Cooldowns(clock, random)
         self.latency = LatencyWindow()
         self._clock = clock
-        self._turn = itertools.count()  # next() is atomic
+        self._random = random
         self._keys: tuple[Secret | None, ...] = config.keys or (None,)
-        self._targets: dict[str, Target] = {}
-        self._substitutes: set[tuple[str, str]] = set()
         self._start_afresh()
-        self.requests = 0  # guarded by _lock, as are the three below
+        # Written under _lock, read without; the values are replaced, never changed.
+        self._targets: dict[str, Target] = {}
+        self._refused_until: dict[str, float] = {}
+        self._turns: dict[str, Iterator[int]] = {}  # next() of a count is atomic
+        self._substitutes: set[tuple[str, str]] = set()  # guarded by _lock, as are the four below
+        self.requests = 0
         self.successes = 0
         self.faults: Counter[Fault] = Counter()
         self.last_fault: str | None = None
@@ -93,38 +101,56 @@ class Endpoint:
     def target(self, model: str) -> Target:
         """What the dialect needs to know to ask for *model*."""
         target = self._targets.get(model)
-        if target is None:
-            target = Target(
-                provider=self.name,
-                vendor=self.config.vendor,
-                model=model,
-                info=self.config.model_info(model),
-                quirks=self.config.quirks,
-                extra=self.config.extra,
+        if target is None or (target.refused and self._refused_until[model] <= self._clock.monotonic()):
+            target = self._remember(
+                Target(
+                    provider=self.name,
+                    vendor=self.config.vendor,
+                    model=model,
+                    info=self.config.model_info(model),
+                    quirks=self.config.quirks,
+                    extra=self.config.extra,
+                )
             )
-            with self._lock:
-                if len(self._targets) < _REMEMBERED:
-                    self._targets[model] = target
         return target
 
-    def learn_refusal(self, model: str, parameter: str) -> None:
-        """Leave *parameter* out of later requests for *model*, since the target was seen to refuse it."""
-        target = self.target(model)
-        learned = msgspec.structs.replace(target, refused=target.refused | {parameter})
+    def _remember(self, target: Target) -> Target:
         with self._lock:
-            if len(self._targets) < _REMEMBERED or model in self._targets:
-                self._targets[model] = learned
+            if len(self._targets) < _REMEMBERED or target.model in self._targets:
+                self._refused_until[target.model] = self._clock.monotonic() + _REFUSED_FOR
+                self._targets[target.model] = target
+        return target
+
+    def learn_refusals(self, model: str, parameters: Iterable[str], adjustments: Iterable[Adjustment]) -> None:
+        """
+        Leave *parameters* out of the requests for *model* for an hour: without them it has just answered.
+
+        Not the limit on the length if that was left out altogether: it may have been refused for its
+        value, and calls to come would run on without the limit their callers set.
+
+        Args:
+            model: The model that answered.
+            parameters: What it had refused before.
+            adjustments: What was changed about the request that it answered.
+        """
+        learned = frozenset(parameters)
+        if any(change.parameter == "max_tokens" and change.action == "dropped" for change in adjustments):
+            learned -= _LENGTH
+        target = self.target(model)
+        if not learned <= target.refused:
+            self._remember(msgspec.structs.replace(target, refused=target.refused | learned))
 
     def key_for(self, model: str) -> Secret | Blocked | None:
         """
         The key whose turn it is, or why none may be used now.
 
-        Keys take turns; one that is put off is passed over. None for a provider without a key.
+        Keys take turns for each model; one that is put off is passed over. None for a provider
+        without a key.
         """
         keys = self._keys
         if len(keys) == 1:
             return self.cooldowns.admit(_fingerprint(keys[0]), model) or keys[0]
-        first = next(self._turn)
+        first = next(self._turns.get(model) or self._begin_turns(model))
         soonest: Blocked | None = None
         for offset in range(len(keys)):
             key = keys[(first + offset) % len(keys)]
@@ -134,6 +160,12 @@ class Endpoint:
             if soonest is None or blocked.retry_after < soonest.retry_after:
                 soonest = blocked
         return soonest
+
+    def _begin_turns(self, model: str) -> Iterator[int]:
+        # By model, or two models that are asked for in turn would each have a key to themselves.
+        with self._lock:
+            shared = model if len(self._turns) < _REMEMBERED else next(iter(self._turns))
+            return self._turns.setdefault(shared, itertools.count())
 
     def blocked(self, model: str) -> Blocked | None:
         """Why no key may be used for *model* now, the one that comes free first; None if one may. Changes nothing."""
@@ -182,7 +214,11 @@ class Endpoint:
         body = _decode(raw)
         if isinstance(body, Failure):
             return body
-        answer = self.dialect.read(body, target)
+        try:
+            answer = self.dialect.read(body, target)
+        except Exception as error:  # noqa: BLE001 -- an answer that nobody foresaw costs an attempt, not the call
+            what = f"an answer that could not be read ({type(error).__name__})"
+            return Failure(fault=Fault.MALFORMED, message=f"HTTP {raw.status} with {what}", maybe_billed=True)
         if isinstance(answer, Failure) and answer.fault is Fault.SERVER:
             from failsafe.providers.classify import classify_error_in_success
 
@@ -207,16 +243,23 @@ class Endpoint:
         self.cooldowns.give_back(_fingerprint(key), model)
 
     def put_off(self, failure: Failure, key: Secret | None, model: str) -> PutOff | None:
-        """Leave alone what *failure* put out of use; None when it put nothing out of use."""
+        """
+        Leave alone what *failure* put out of use.
+
+        Returns:
+            The news of it; None when nothing was put off, or when calls under way only find again
+            what a person was told already.
+        """
         reaction = REACTIONS[failure.fault]
         of_key = reaction.scope in (Scope.KEY, Scope.KEY_AND_MODEL)
         of_model = reaction.scope is Scope.MODEL or (reaction.scope is Scope.KEY_AND_MODEL and not failure.whole_key)
         scope_key = _fingerprint(key) if of_key else None
         scope_model = model if of_model else None
-        seconds = self.cooldowns.strike(scope_key, scope_model, failure) if reaction.scope is not Scope.NONE else 0.0
+        known = self.cooldowns.blocked(scope_key, scope_model) if reaction.alert else None
+        seconds = self._strike(scope_key, scope_model, failure) if reaction.scope is not Scope.NONE else 0.0
         if failure.fault is not Fault.AUTH:
             self.give_back(key, model)
-        if not seconds:
+        if not seconds or (known is not None and known.fault is failure.fault):
             return None
         return PutOff(
             at=self._clock.time(),
@@ -227,16 +270,25 @@ class Endpoint:
             seconds=seconds,
             message=failure.message,
             alert=reaction.alert,
-            advice=failure.diagnosis or reaction.advice,
+            advice=reaction.advice,
         )
+
+    def _strike(self, key: str | None, model: str | None, failure: Failure) -> float:
+        """Put off, and say for how many seconds; how long an empty account is left alone is the user's choice."""
+        if failure.fault is not Fault.QUOTA:
+            return self.cooldowns.strike(key, model, failure)
+        seconds = a_little_later(self.config.quota_off, self._random)
+        self.cooldowns.put_off(key, model, seconds, failure.fault, failure.message)
+        return seconds
 
     def notice_substitute(self, asked: str, answered: str) -> bool:
         """Whether it is news that *answered* answers in place of *asked*; local servers name models as they like."""
-        if preset_of(self.config).local or (asked, answered) in self._substitutes:
+        if preset_of(self.config).local:
             return False
         with self._lock:
-            if len(self._substitutes) < _REMEMBERED:
-                self._substitutes.add((asked, answered))
+            if (asked, answered) in self._substitutes or len(self._substitutes) >= _REMEMBERED:
+                return False
+            self._substitutes.add((asked, answered))
         return True
 
     def record(self, attempt: Attempt) -> None:
@@ -255,12 +307,12 @@ class Endpoint:
         return judge(
             breaker=self.breaker.state,
             usable_keys=usable,
-            all_keys=len(self._keys),
+            some_off=self.cooldowns.any and bool(self.cooldowns.listing()),
             observed=self.requests > 0,
         )
 
     def stats(self) -> dict[str, Any]:
-        """Counts and states as plain values, for ``Router.stats``."""
+        """Counts and states, for ``Router.stats``; ``docs/router.md`` lists the keys."""
         with self._lock:
             requests, successes, last_fault = self.requests, self.successes, self.last_fault
             faults = {str(fault): count for fault, count in self.faults.items()}
@@ -276,11 +328,18 @@ class Endpoint:
             "p95_ms": None if p95 is None else p95 * 1000,
             "breaker": self.breaker.stats(),
             "put_off": self.cooldowns.listing(),
+            "retry_budget": self.budget.available,
+            "refused_parameters": {
+                target.model: sorted(target.refused) for target in list(self._targets.values()) if target.refused
+            },
         }
 
     def reset(self) -> None:
-        """Forget every cooldown and rejected key, and close the breaker."""
+        """Forget every cooldown, rejected key and refused parameter, fill the retry budget, and close the breaker."""
+        with self._lock:
+            self._targets.clear()
         self.cooldowns.clear()
+        self.budget = RetryBudget()
         self.breaker.reset()
 
     def __repr__(self) -> str:

@@ -14,23 +14,23 @@ class ProviderStatus(StrEnum):
     DEGRADED = "degraded"
     """Usable with reservations: some key or model is left alone, or the breaker is probing."""
     DOWN = "down"
-    """No call goes there now."""
+    """No call goes there now, or only one that finds out whether it is back."""
     UNKNOWN = "unknown"
     """Nothing was observed yet."""
 
 
-def judge(*, breaker: CircuitState, usable_keys: int, all_keys: int, observed: bool) -> ProviderStatus:
+def judge(*, breaker: CircuitState, usable_keys: int, some_off: bool, observed: bool) -> ProviderStatus:
     """
     Judge one provider.
 
     Args:
         breaker: The state of its breaker.
-        usable_keys: Keys that are not put off for every model.
-        all_keys: Keys configured; 1 for a provider that needs none.
+        usable_keys: Keys that are not put off for every model; a provider that needs none counts as having one.
+        some_off: Whether any key or model is put off.
         observed: Whether any attempt has ended.
     """
     if breaker in (CircuitState.OPEN, CircuitState.FORCED_OPEN) or usable_keys == 0:
         return ProviderStatus.DOWN
-    if breaker is CircuitState.HALF_OPEN or usable_keys < all_keys:
+    if breaker is CircuitState.HALF_OPEN or some_off:
         return ProviderStatus.DEGRADED
     return ProviderStatus.HEALTHY if observed else ProviderStatus.UNKNOWN

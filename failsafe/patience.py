@@ -38,8 +38,8 @@ def to_blame(*, limit: float, own_limit: float, usual: float | None) -> bool:
     Whether a provider that stayed silent for *limit* seconds has failed, or was only asked in too great a hurry.
 
     Args:
-        limit: Seconds the attempt was given.
-        own_limit: The provider's own ``timeout``, seconds.
+        limit: Seconds it was given.
+        own_limit: The provider's own limit for this, seconds: ``timeout``, or ``connect_timeout`` for a connection.
         usual: The 95th percentile of its recent answers, seconds, or None before the first.
     """
     return limit >= min(own_limit, BLAMED_AFTER if usual is None else usual)

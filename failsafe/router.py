@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from failsafe.attempts import Shared
 from failsafe.breaker import CircuitBreakerRegistry
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.endpoint import Endpoint
-from failsafe.errors import ConfigError, FailsafeError, ModelNotFound
+from failsafe.errors import ConfigError, ModelNotFound
 from failsafe.events import CallFinished
-from failsafe.failover import Candidate, Failover, Shared
+from failsafe.failover import Failover
 from failsafe.gate import Gate
 from failsafe.health import ProviderStatus
 from failsafe.models import ChatParameters, ChatRequest, Message, Reply
 from failsafe.request import build_request
+from failsafe.selection import by_priority
 from failsafe.telemetry.bus import EventBus, Listener
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Transport
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 
 _AS_CONFIGURED: Any = object()
 _REMEMBERED_MODELS = 1024
+
+_Candidates = tuple[tuple[Candidate, ...], ...]
+"""Who serves a model, in groups of equal priority."""
 
 _router_numbers = itertools.count(1)
 
@@ -65,7 +72,7 @@ class Router:
         self._reporter = Reporter(EventBus())
         self._shared = Shared(self.config, clock, random, self._reporter)
         self._endpoints = self._make_endpoints(transport or _over_requests())
-        self._candidates: dict[str, tuple[Candidate, ...]] = {}
+        self._candidates: dict[str, _Candidates] = {}  # single operations, atomic under the GIL; values never change
         self._gate = Gate()
         self._number = next(_router_numbers)
         self._calls = itertools.count(1)
@@ -169,17 +176,18 @@ class Router:
         candidates = self._candidates.get(request.model) or self._resolve(request.model)
         call_id = f"call-{self._number}-{next(self._calls)}"
         call = Failover(request, candidates, deadline, cancel, call_id, self._shared)
-        self._gate.enter()
         try:
-            reply = call.run()
-        except FailsafeError as error:
-            self._reporter.emit(self._finished(call, call_id, request.model, None, type(error).__name__))
-            raise
+            self._gate.enter(call)
+            try:
+                reply = call.run()
+            except BaseException as error:
+                self._reporter.emit(self._finished(call, call_id, request.model, None, type(error).__name__))
+                raise
+            if self._reporter.wants_successes():
+                self._reporter.emit(self._finished(call, call_id, request.model, reply, None))
+            return reply
         finally:
-            self._gate.leave()
-        if self._reporter.wants_successes():
-            self._reporter.emit(self._finished(call, call_id, request.model, reply, None))
-        return reply
+            self._gate.leave(call)
 
     def _finished(
         self, call: Failover, call_id: str, asked_model: str, reply: Reply | None, error: str | None
@@ -195,14 +203,13 @@ class Router:
             latency_ms=call.latency_ms,
         )
 
-    def _resolve(self, model: str) -> tuple[Candidate, ...]:
+    def _resolve(self, model: str) -> _Candidates:
         """Who serves *model*, and under which ids; remembered."""
         ids = {route.provider.name: route.models for route in self.config.targets(model)}
-        candidates = tuple(
-            Candidate(endpoint, ids[endpoint.name]) for endpoint in self._endpoints if endpoint.name in ids
-        )
-        if not candidates:
+        serving = [Candidate(endpoint, ids[endpoint.name]) for endpoint in self._endpoints if endpoint.name in ids]
+        if not serving:
             raise ModelNotFound(self._nobody_serves(model))
+        candidates = by_priority(serving)
         if len(self._candidates) < _REMEMBERED_MODELS:
             self._candidates[model] = candidates
         return candidates
@@ -234,6 +241,11 @@ class Router:
         return self._reporter.bus.subscribe(listener, sync=sync)
 
     @property
+    def dropped_events(self) -> int:
+        """Events that no listener saw, because the listeners could not keep up or the router was closed."""
+        return self._reporter.bus.dropped
+
+    @property
     def providers(self) -> tuple[str, ...]:
         """The names of the enabled providers, in the order of the settings."""
         return tuple(endpoint.name for endpoint in self._endpoints)
@@ -248,7 +260,10 @@ class Router:
 
     def reset(self, provider: str | None = None) -> None:
         """
-        Forget what was learnt against *provider* (or all): breaker, cooldowns, rejected keys.
+        Forget what was learnt against *provider* (or all).
+
+        That is its breaker's state, every cooldown, rejected keys, parameters it refused, and what is
+        missing from its retry budget.
 
         Raises:
             ConfigError: There is no such provider.
@@ -263,17 +278,20 @@ class Router:
         """
         Refuse new calls, wait for those under way, then close every connection. Idempotent.
 
+        A call of the same thread (closing from a signal handler, or from a ``sync`` listener) is not
+        waited for.
+
         Args:
             timeout: Seconds to wait; None waits for the last call, which its own deadline bounds.
 
         Returns:
             True when all calls had ended.
         """
-        drained = self._gate.close(timeout)
-        for endpoint in self._endpoints:
-            endpoint.transport.close()
-        self._reporter.bus.close()
-        return drained
+        with ExitStack() as stack:  # one connection that fails to close keeps no other open
+            stack.callback(self._reporter.bus.close)
+            for endpoint in self._endpoints:
+                stack.callback(endpoint.transport.close)
+            return self._gate.close(timeout)
 
     def __enter__(self) -> Self:
         return self

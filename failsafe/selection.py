@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Protocol, TypeVar
 
@@ -24,19 +24,25 @@ class Ranked(Protocol):
 RankedT = TypeVar("RankedT", bound=Ranked)
 
 
-def by_priority(candidates: Sequence[RankedT], random: Random) -> list[RankedT]:
+def by_priority(candidates: Iterable[RankedT]) -> tuple[tuple[RankedT, ...], ...]:
+    """*candidates* in groups of equal priority, the first to be asked first; this does not change between calls."""
+    return tuple(tuple(equals) for _, equals in groupby(sorted(candidates, key=_priority), key=_priority))
+
+
+def draw(groups: Iterable[Sequence[RankedT]], random: Random) -> list[RankedT]:
     """
-    Order *candidates* by priority; equals in priority are drawn by weight.
+    The order for one call: group after group, equals drawn by weight.
 
     A draw without replacement: the chance of each place is proportional to the weight among those
-    still to be placed (https://doi.org/10.1016/j.ipl.2005.11.003, Efraimidis and Spirakis).
+    still to be placed (https://doi.org/10.1016/j.ipl.2005.11.003, Efraimidis and Spirakis, with the
+    logarithms of their keys, which do not vanish for small weights).
     """
     ordered: list[RankedT] = []
-    for _, equals in groupby(sorted(candidates, key=_priority), key=_priority):
-        group = list(equals)
-        if len(group) > 1:
-            group.sort(key=lambda candidate: random.random() ** (1 / candidate.weight), reverse=True)
-        ordered += group
+    for group in groups:
+        if len(group) == 1:
+            ordered.append(group[0])
+        else:
+            ordered += sorted(group, key=lambda candidate: random.expovariate(1.0) / candidate.weight)
     return ordered
 
 

@@ -9,11 +9,6 @@ from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, 
 logger = logging.getLogger("failsafe")
 
 
-def wanted() -> bool:
-    """Whether any record could be written at all."""
-    return logger.isEnabledFor(logging.WARNING)
-
-
 def log_event(event: Event) -> None:
     """
     Write *event* as one record, at the level of its urgency.

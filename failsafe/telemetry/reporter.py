@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from failsafe.events import Event
 from failsafe.telemetry.bus import EventBus
@@ -27,7 +28,8 @@ class Reporter:
         return self.bus.active or logger.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
-        """Log and deliver *event*."""
-        log_event(event)
+        """Log and deliver *event*; never raises an ``Exception``."""
+        with suppress(Exception):  # a program's own log handler may raise; that must not become a failed call
+            log_event(event)
         if self.bus.active:
             self.bus.emit(event)

@@ -1,0 +1,127 @@
+"""How one provider fares in one call: what of it may still be asked, and when."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from failsafe.cooldown import Blocked
+from failsafe.endpoint import Endpoint
+from failsafe.events import CircuitState
+from failsafe.faults import REACTIONS, Fault
+from failsafe.models import Skip, SkipReason
+
+_REASONS = {
+    Fault.AUTH: SkipReason.KEY_OFF,
+    Fault.QUOTA: SkipReason.KEY_OFF,
+    Fault.PERMISSION: SkipReason.MODEL_OFF,
+    Fault.MODEL: SkipReason.MODEL_OFF,
+    Fault.MISCONFIGURED: SkipReason.PROVIDER_OFF,
+}
+
+
+class Candidate(NamedTuple):
+    """One provider and the model ids it may be asked for, the preferred one first."""
+
+    endpoint: Endpoint
+    models: tuple[str, ...]
+
+    @property
+    def priority(self) -> int:
+        """The provider's priority."""
+        return self.endpoint.priority
+
+    @property
+    def weight(self) -> float:
+        """The provider's weight."""
+        return self.endpoint.weight
+
+
+class Course:
+    """
+    How one provider fares in one call. Lives in the thread of the call.
+
+    Attributes:
+        endpoint: The provider.
+        models: The model ids it may still be asked for, best first.
+        model: The one it is asked for now.
+        tries: How often it was tried, corrected requests and further keys apart.
+        keys_left: How many other keys may still be tried in place of a refused one.
+        quick_retries: Tries that followed at once upon another one.
+        struck: Whether this call has counted against its breaker already.
+        dropped: By model, the parameters left out because the target refused them in this call.
+        over: Whether it is not to be asked again.
+    """
+
+    __slots__ = ("dropped", "endpoint", "keys_left", "model", "models", "over", "quick_retries", "struck", "tries")
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.endpoint, self.models = candidate
+        self.model = self.models[0]
+        self.tries = 0
+        self.keys_left = len(self.endpoint.config.keys) - 1
+        self.quick_retries = 0
+        self.struck = False
+        self.dropped: dict[str, frozenset[str]] = {}
+        self.over = False
+
+    def forgive(self) -> None:
+        """Let the next try not count as a repetition: it is another request, or goes out with another key."""
+        self.tries -= 1
+
+    def rule_out(self, model: str) -> None:
+        """Ask for *model* no more in this call; without another one the provider is done with."""
+        self.models = tuple(other for other in self.models if other != model)
+        self.over = self.over or not self.models
+
+    def plainly_open(self) -> bool:
+        """Whether the breaker is sure to refuse; a look that saves work, never a permission."""
+        breaker = self.endpoint.breaker
+        state = breaker.state
+        if state is CircuitState.OPEN:
+            return (breaker.retry_after or 0.0) > 0.0
+        return state is CircuitState.FORCED_OPEN
+
+    def may_be_asked(self) -> bool:
+        """Whether time must be kept for this provider."""
+        return not (self.over or self.plainly_open() or self.endpoint.blocked(self.model))
+
+    def free_in(self, *, by_itself: bool = False) -> float:
+        """
+        Seconds until it may be asked, infinite when only a person can change that.
+
+        Args:
+            by_itself: Leave out what is off until a person acts (a rejected key, an empty account):
+                asking again when its time off ends is a trial, not something a call should wait for.
+        """
+        breaker = self.endpoint.breaker
+        if breaker.state is CircuitState.FORCED_OPEN:
+            return math.inf
+        blocks = [self.endpoint.blocked(model) for model in self.models]
+        waits = [
+            0.0 if block is None else block.retry_after
+            for block in blocks
+            if block is None or not (by_itself and REACTIONS[block.fault].alert)
+        ]
+        return max(min(waits, default=math.inf), breaker.retry_after or 0.0)
+
+    def skip(self, reason: SkipReason, detail: str, retry_after: float | None = None) -> Skip:
+        """The line of the receipt that says why it is left alone."""
+        return Skip(
+            provider=self.endpoint.name, model=self.model, reason=reason, detail=detail, retry_after=retry_after
+        )
+
+    def skip_open(self) -> Skip:
+        """As :meth:`skip`, for a breaker that refuses."""
+        breaker = self.endpoint.breaker
+        retry_after = breaker.retry_after
+        when = "" if retry_after is None else f", next probe in {retry_after:.3g} s"
+        return self.skip(SkipReason.BREAKER_OPEN, f"its circuit breaker is {breaker.state}{when}", retry_after)
+
+    def skip_blocked(self, blocked: Blocked) -> Skip:
+        """As :meth:`skip`, for a key or model that is put off."""
+        why = (
+            str(blocked.fault) if self.tries else f"{blocked.fault}: {blocked.message}"
+        )  # else the receipt says it twice
+        detail = f"left alone for another {blocked.retry_after:.3g} s ({why})"
+        return self.skip(_REASONS.get(blocked.fault, SkipReason.COOLING), detail, blocked.retry_after)

@@ -64,7 +64,7 @@ class Router:
         random: Random | None = None,
         transport: Callable[[ProviderConfig], Transport] | None = None,
     ) -> None:
-        self.config = config if isinstance(config, RouterConfig) else RouterConfig(providers=tuple(config))
+        self.config = config if isinstance(config, RouterConfig) else RouterConfig(providers=config)
         self._clock = clock
         random = random or new_random()
         self.breakers = CircuitBreakerRegistry(self.config.breaker, clock=clock, random=random)
@@ -219,11 +219,11 @@ class Router:
 
         known = [*self.config.aliases, *(name for each in self._endpoints for name in each.config.known_models)]
         close = get_close_matches(model, known, n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
         names = ", ".join(endpoint.name for endpoint in self._endpoints)
         return (
-            f"no configured provider serves model {model!r} (asked: {names}){hint} "
-            "List it under the provider's models, or write an alias for it"
+            f"no configured provider serves model {model!r} (configured: {names}); {hint}"
+            "list it under the provider's models, or write an alias for it"
         )
 
     def on_event(self, listener: Listener, *, sync: bool = False) -> Callable[[], None]:
@@ -306,6 +306,8 @@ class Router:
         return type(self), (self.config,)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_endpoints"):  # refused; a debugger or a report with local variables may still show it
+            return "<Router, refused>"
         states = ", ".join(f"{name} {status}" for name, status in self.status().items())
         return f"<Router [{states}]>"
 

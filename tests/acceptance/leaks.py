@@ -34,8 +34,9 @@ def frames(trace: TracebackType | None) -> Iterator[FrameType]:
 def texts_of(error: BaseException) -> Iterator[tuple[str, str]]:
     """Every text that shows *error*, and its name."""
     yield "a traceback", "".join(traceback.format_exception(error))
-    yield "a traceback with locals", "".join(
-        traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    yield (
+        "a traceback with locals",
+        "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format()),
     )
     for each in chain(error):
         name = type(each).__name__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -37,7 +36,12 @@ def config(cloud: FakeCloud, *names: str, of: dict[str, dict[str, Any]] | None =
     chosen = [cloud[name] for name in names] or list(cloud)
     providers = [
         ProviderConfig(
-            **{"name": each.name, "base_url": each.base_url, "api_key": each.key or None, **(of or {}).get(each.name, {})}
+            **{
+                "name": each.name,
+                "base_url": each.base_url,
+                "api_key": each.key or None,
+                **(of or {}).get(each.name, {}),
+            }
         )
         for each in chosen
     ]
@@ -89,9 +93,9 @@ def in_background(function: Callable[[], Result]) -> Iterator[Future[Result]]:
 
 def settles(condition: Callable[[], bool], seconds: float = 2.0) -> bool:
     """Whether *condition* holds within *seconds*; for the far end of a connection, which nothing announces."""
-    end = time.monotonic() + seconds
+    end = SYSTEM_CLOCK.monotonic() + seconds
     while not condition():
-        if time.monotonic() > end:
+        if SYSTEM_CLOCK.monotonic() > end:
             return False
         threading.Event().wait(0.002)
     return True
@@ -108,5 +112,5 @@ def closing(router: Router) -> Iterator[Router]:
 
 def stopwatch() -> Callable[[], float]:
     """A function that tells the seconds since now."""
-    began = time.perf_counter()
-    return lambda: time.perf_counter() - began
+    began = SYSTEM_CLOCK.monotonic()
+    return lambda: SYSTEM_CLOCK.monotonic() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from failsafe.faults import Fault
 from failsafe.models import Phase, Reply
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, Behaviour, DripBody, FakeCloud
-from failsafe.transport import requests_transport
+from failsafe.transport import body, requests_transport
 from tests.acceptance.routers import (
     GRACE,
     PATIENCE,
@@ -34,7 +35,7 @@ BREAKER = CircuitBreakerConfig(half_open_max_calls=1)
 
 @contextmanager
 def probing(cloud: FakeCloud, **settings: Any) -> Iterator[Router]:
-    """A router whose first provider's next call is the one probe that its breaker admits, so that a lost permit shows."""
+    """A router whose next call is the one probe that the breaker admits, so that a lost permit shows."""
     clock = ShiftedClock()
     with Router(config(cloud, "openai", breaker=BREAKER, **settings), clock=clock) as router:
         router.breakers.get("openai").trip()
@@ -90,9 +91,7 @@ def test_a_call_whose_answer_drips_is_cancelled(
 
 def call_marked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
     """A function that waits until a body is being read."""
-    from threading import Event
-
-    begun, read = Event(), requests_transport.read_body
+    begun, read = threading.Event(), body.read_body
 
     def read_body(*arguments: Any) -> bytes:
         begun.set()

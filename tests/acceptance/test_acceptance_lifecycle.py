@@ -77,8 +77,9 @@ def test_a_call_refused_by_a_closed_router_does_not_keep_the_next_close_waiting(
 
 
 def test_a_block_closes_its_router_even_when_it_fails(cloud: FakeCloud) -> None:
-    with pytest.raises(ModelNotFound), Router(config(cloud)) as router:
-        router.chat("hello", model="fast")
+    router = Router(config(cloud))
+    router.chat("hello", model="fast")
+    with pytest.raises(ModelNotFound), router:
         router.chat("hello", model="nobody-has-this")
     with pytest.raises(RouterClosed):
         router.chat("hello", model="fast")

@@ -179,7 +179,9 @@ def test_a_success_that_echoes_the_key_instead_of_answering_is_masked(
     assert found.leaks() == []
 
 
-@pytest.mark.parametrize("key", [f"{KEYS['openai']}\n", f" {KEYS['openai']}", f"Bearer {KEYS['openai']}", f"{MARK}\x00ü"])
+@pytest.mark.parametrize(
+    "key", [f"{KEYS['openai']}\n", f" {KEYS['openai']}", f"Bearer {KEYS['openai']}", f"{MARK}\x00ü"]
+)
 def test_a_key_that_is_refused_is_not_shown(cloud: FakeCloud, key: str) -> None:
     with pytest.raises(ConfigError) as raised:
         ProviderConfig(name="openai", base_url=cloud["openai"].base_url, api_key=key)

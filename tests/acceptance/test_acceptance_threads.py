@@ -39,7 +39,10 @@ def test_a_thousand_calls_while_everything_fails_send_no_more_than_the_settings_
         provider.behave(SICK)
     clock = ShiftedClock()
     took = stopwatch()
-    with Router(config(cloud, breaker=breaker, retry=retry), clock=clock) as router, ThreadPoolExecutor(threads) as pool:
+    with (
+        Router(config(cloud, breaker=breaker, retry=retry), clock=clock) as router,
+        ThreadPoolExecutor(threads) as pool,
+    ):
         outcomes = list(pool.map(failure_of, [router] * 500))
         clock.shift = breaker.timeout + 1
         outcomes += pool.map(failure_of, [router] * 500)

@@ -126,6 +126,10 @@ class RequestsTransport:
 
         Returns:
             The answer, whatever its status; or the failure, never an exception, whatever the network does.
+
+        Raises:
+            BaseException: ``KeyboardInterrupt`` or whatever else a signal handler raised that is no ``Exception``; its
+                traceback ends here.
         """
         with Exchange(limits, self._clock) as exchange:
             try:
@@ -133,6 +137,9 @@ class RequestsTransport:
                 return self._exchange(self._request(method, path, body, key), exchange)
             except Exception as error:  # noqa: BLE001 -- foreign exceptions carry the request and its key: they end here
                 failure = mapping.failure(error, exchange, self._peer)
+            except BaseException as interruption:  # noqa: BLE001 -- raised again, without the frames that hold the key
+                interruption.__context__ = None
+                raise interruption.with_traceback(None) from None
         return failure
 
     def _request(self, method: str, path: str, body: bytes | None, key: Secret | None) -> ReadyRequest:

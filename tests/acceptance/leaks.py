@@ -25,9 +25,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def frames(trace: TracebackType | None) -> Iterator[FrameType]:
-    """The frames of failsafe's own code that *trace* holds."""
+    """The frames that *trace* holds: failsafe's own and those of what it uses, not the test's."""
     for frame, _ in traceback.walk_tb(trace):
-        if frame.f_globals.get("__name__", "").startswith("failsafe.") and "/failsafe/" in frame.f_code.co_filename:
+        if not frame.f_globals.get("__name__", "").startswith("tests."):
             yield frame
 
 
@@ -59,7 +59,7 @@ def texts_in(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def held_in(error: BaseException) -> Iterator[tuple[str, object]]:
-    """Every local variable of failsafe's frames that the tracebacks of *error* keep alive, and its place."""
+    """Every local variable of the frames that the tracebacks of *error* keep alive, and its place."""
     for each in chain(error):
         for frame in frames(each.__traceback__):
             for name, value in frame.f_locals.items():

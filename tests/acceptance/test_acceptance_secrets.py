@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +17,9 @@ from failsafe.events import Event
 from failsafe.faults import Fault
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, Behaviour, Error, FakeCloud, FakeProvider, Redirect, Verbatim
+from failsafe.transport import connections
 from tests.acceptance import leaks
-from tests.acceptance.routers import VENDORS, config
+from tests.acceptance.routers import PATIENCE, VENDORS, config, in_background
 
 MARK = "Zq9Wm4Kx"
 KEYS = {
@@ -95,7 +98,7 @@ def wrongly_delivered(cloud: FakeCloud, trap: FakeProvider) -> list[str]:
     ]
 
 
-def foreign_exceptions(errors: list[FailsafeError]) -> set[str]:
+def foreign_exceptions(errors: Sequence[BaseException]) -> set[str]:
     """What *errors* hold that is not failsafe's own: such exceptions carry the request, and so the key."""
     held = {f"{place}: {value!r}" for error in errors for place, value in leaks.held_in(error) if is_foreign(value)}
     return held | {repr(each) for error in errors for each in leaks.chain(error) if is_foreign(each)}
@@ -105,7 +108,7 @@ def is_foreign(value: object) -> bool:
     return isinstance(value, BaseException) and not type(value).__module__.startswith("failsafe.")
 
 
-def revealing_variables(errors: list[FailsafeError]) -> set[str]:
+def revealing_variables(errors: Sequence[BaseException]) -> set[str]:
     """Local variables, kept alive by the tracebacks of *errors*, that show a key."""
     return {place for error in errors for place, value in leaks.held_in(error) if MARK in repr(value)}
 
@@ -187,6 +190,33 @@ def test_a_key_that_is_refused_is_not_shown(cloud: FakeCloud, key: str) -> None:
         ProviderConfig(name="openai", base_url=cloud["openai"].base_url, api_key=key)
     # Local variables are another matter: the arguments of the call itself are among them.
     assert [where for where, text in leaks.texts_of(raised.value) if MARK in text and "locals" not in where] == []
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("hang", 0), ("drip-body", 0), ("never-read", 10)])
+def test_an_interrupted_call_leaves_no_key_in_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, name: str, megabytes: int
+) -> None:
+    sending, send = threading.Event(), connections.DeadlineConnection._flush
+
+    def flush(connection: Any, parts: list[bytes]) -> None:
+        sending.set()
+        send(connection, parts)
+
+    monkeypatch.setattr(connections.DeadlineConnection, "_flush", flush)
+    with marked_cloud() as cloud, Router(config(cloud, "openai")) as router:
+        openai = cloud["openai"]
+        openai.behave(BEHAVIOURS[name])
+
+        def interrupt() -> None:
+            begun = sending.wait(PATIENCE) if megabytes else openai.wait_for_requests(1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            assert begun
+
+        with in_background(interrupt) as interrupting, pytest.raises(KeyboardInterrupt) as raised:
+            router.chat("hello" + "x" * megabytes * 1_000_000, model="fast", timeout=30)
+        assert interrupting.exception() is None
+    assert revealing_variables([raised.value]) == set()
+    assert foreign_exceptions([error for error in leaks.chain(raised.value) if error is not raised.value]) == set()
 
 
 def test_a_config_that_was_refused_can_still_be_shown(cloud: FakeCloud) -> None:

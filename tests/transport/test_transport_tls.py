@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,17 +99,23 @@ def test_a_connection_reset_before_the_handshake_is_never_used_in_the_clear(
     connect: Connect, ca_bundle: str, monkeypatch: pytest.MonkeyPatch, noticed: bool
 ) -> None:
     """Python makes no handshake on a socket that is no longer connected, and would then write plain text."""
-    open_socket = sockets.open_socket
+    open_socket, connected = sockets.open_socket, threading.Event()
 
     def open_and_wait_for_the_reset(*args: Any) -> sockets.DeadlineSocket:
+        connected.clear()  # it is tried twice
         held = open_socket(*args)
+        connected.set()
         assert select.select([held], [], [], 5)[0]
         if noticed:
             held.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return held
 
+    def reset_once_connected(peer: Peer) -> None:
+        connected.wait(5)
+        peer.reset()
+
     monkeypatch.setattr(connections, "open_socket", open_and_wait_for_the_reset)
-    with RawServer(lambda peer: peer.reset()) as server:
+    with RawServer(reset_once_connected) as server:
         failure = failed(exchange(connect(f"https://127.0.0.1:{server.port}", ca_bundle=ca_bundle)))
     assert (failure.fault, failure.phase, failure.maybe_billed) == (Fault.NETWORK, Phase.TLS, False)
 

@@ -186,7 +186,12 @@ class Circuit:
             permit = self._admit_locked(now, chance)
             if permit is None:
                 self._rejected += 1
-        self.listeners.tell()
+        try:
+            self.listeners.tell()
+        except BaseException:  # the program is ending, or was interrupted: nobody will ever settle the permit
+            if permit is not None:
+                self.release(permit)
+            raise
         return permit
 
     def succeed(self, permit: Permit) -> None:

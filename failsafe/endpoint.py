@@ -86,7 +86,8 @@ class Endpoint:
         self._targets: dict[str, Target] = {}
         self._refused_until: dict[str, float] = {}
         self._turns: dict[str, Iterator[int]] = {}  # next() of a count is atomic
-        self._substitutes: set[tuple[str, str]] = set()  # guarded by _lock, as are the four below
+        self._substitutes: set[tuple[str, str]] = set()  # guarded by _lock, as are the five below
+        self._told_until: dict[tuple[str | None, str | None, Fault], float] = {}
         self.requests = 0
         self.successes = 0
         self.faults: Counter[Fault] = Counter()
@@ -255,11 +256,10 @@ class Endpoint:
         of_model = reaction.scope is Scope.MODEL or (reaction.scope is Scope.KEY_AND_MODEL and not failure.whole_key)
         scope_key = _fingerprint(key) if of_key else None
         scope_model = model if of_model else None
-        known = self.cooldowns.blocked(scope_key, scope_model) if reaction.alert else None
         seconds = self._strike(scope_key, scope_model, failure) if reaction.scope is not Scope.NONE else 0.0
         if failure.fault is not Fault.AUTH:
             self.give_back(key, model)
-        if not seconds or (known is not None and known.fault is failure.fault):
+        if not seconds or (reaction.alert and not self._is_news((scope_key, scope_model, failure.fault), seconds)):
             return None
         return PutOff(
             at=self._clock.time(),
@@ -280,6 +280,17 @@ class Endpoint:
         seconds = a_little_later(self.config.quota_off, self._random)
         self.cooldowns.put_off(key, model, seconds, failure.fault, failure.message)
         return seconds
+
+    def _is_news(self, what: tuple[str | None, str | None, Fault], seconds: float) -> bool:
+        """Whether *what* is off anew; calls that were under way when it was first put off find the same again."""
+        now = self._clock.monotonic()
+        with self._lock:
+            if now < self._told_until.get(what, now):
+                return False
+            if len(self._told_until) >= _REMEMBERED:
+                self._told_until.clear()
+            self._told_until[what] = now + seconds
+        return True
 
     def notice_substitute(self, asked: str, answered: str) -> bool:
         """Whether it is news that *answered* answers in place of *asked*; local servers name models as they like."""
@@ -338,6 +349,7 @@ class Endpoint:
         """Forget every cooldown, rejected key and refused parameter, fill the retry budget, and close the breaker."""
         with self._lock:
             self._targets.clear()
+            self._told_until.clear()
         self.cooldowns.clear()
         self.budget = RetryBudget()
         self.breaker.reset()

@@ -117,7 +117,7 @@ class Failover:
 
     def _ask(self, course: Course, later: Sequence[Course]) -> Reply | None:
         """Ask one provider, again while that makes sense at once; None: on to the next."""
-        while not course.over:
+        while True:
             self._check_time()
             ready = self._prepare(course)
             if ready is None:
@@ -274,7 +274,7 @@ class Failover:
         allowed = course.endpoint.config.max_retries
         if course.tries > allowed and not course.over:
             course.over = True
-            detail = f"tried {course.tries} times in this call, as often as max_retries = {allowed} allows"
+            detail = f"no further try in one call (max_retries = {allowed})"
             self._skip(course.skip(SkipReason.TRIES_USED_UP, detail))
 
     # Between rounds, and the end.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
-from failsafe.clock import Random
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import CircuitBreakerConfig, RetryConfig
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.errors import (
     AllProvidersFailed,
@@ -21,48 +17,9 @@ from failsafe.errors import (
 )
 from failsafe.events import CircuitState
 from failsafe.faults import Fault
-from failsafe.models import Failure, Phase, SkipReason
-from failsafe.router import Router
-from failsafe.testing import FakeClock, Outcome, ScriptedTransport, SentRequest, answer, refusal
-
-BROKEN = refusal(500, "it broke")
-REFUSED = Failure(fault=Fault.NETWORK, message="connection refused", phase=Phase.CONNECT)
-LIMITED = refusal(429, "slow down", code="rate_limit_exceeded", retry_after="20")
-
-Script = Outcome | Callable[[SentRequest], Outcome]
-
-
-class Bench:
-    """A router over scripted providers named a, b, c, ... on a clock that stands still."""
-
-    def __init__(self, *scripts: tuple[Script, ...] | Script, seed: int = 1, **settings: Any) -> None:
-        self.clock = FakeClock()
-        names = "abcdefgh"[: len(scripts)]
-        self.transports = {
-            name: ScriptedTransport(*(script if isinstance(script, tuple) else (script,)))
-            for name, script in zip(names, scripts, strict=True)
-        }
-        of_provider = settings.pop("of_provider", {})
-        providers = [
-            ProviderConfig(
-                name=name, base_url=f"https://{name}.example/v1", **{"api_key": f"key-of-{name}", **of_provider}
-            )
-            for name in names
-        ]
-        self.router = Router(
-            RouterConfig(providers=providers, **settings),
-            clock=self.clock,
-            random=Random(seed),
-            transport=lambda config: self.transports[config.name],
-        )
-
-    def asked(self) -> dict[str, int]:
-        return {name: len(transport.requests) for name, transport in self.transports.items()}
-
-    def hang(self, request: SentRequest) -> Outcome:
-        """Take all the time the attempt was given."""
-        self.clock.advance(request.limits.deadline.left)
-        return Failure(fault=Fault.TIMEOUT, message="no answer", phase=Phase.WAIT, maybe_billed=True)
+from failsafe.models import SkipReason
+from failsafe.testing import Outcome, answer, refusal
+from tests.router_bench import BROKEN, LIMITED, REFUSED, Bench
 
 
 def test_the_first_provider_answers_and_nobody_else_is_asked() -> None:

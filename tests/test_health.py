@@ -1,0 +1,29 @@
+"""How a provider is doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from failsafe.events import CircuitState
+from failsafe.health import ProviderStatus, judge
+
+WELL = {"breaker": CircuitState.CLOSED, "usable_keys": 1, "some_off": False, "observed": True}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({}, ProviderStatus.HEALTHY),
+        ({"observed": False}, ProviderStatus.UNKNOWN),
+        ({"breaker": CircuitState.DISABLED}, ProviderStatus.HEALTHY),
+        ({"breaker": CircuitState.HALF_OPEN}, ProviderStatus.DEGRADED),
+        ({"some_off": True}, ProviderStatus.DEGRADED),
+        ({"breaker": CircuitState.OPEN}, ProviderStatus.DOWN),
+        ({"breaker": CircuitState.FORCED_OPEN, "observed": False}, ProviderStatus.DOWN),
+        ({"usable_keys": 0, "some_off": True}, ProviderStatus.DOWN),
+    ],
+)
+def test_judgement(changed: dict[str, Any], status: ProviderStatus) -> None:
+    assert judge(**{**WELL, **changed}) is status

@@ -146,8 +146,7 @@ def test_a_listener_that_blocks_delays_no_call_and_what_does_not_fit_is_dropped_
         begun.set()
         released.wait(PATIENCE)
 
-    bus = EventBus(capacity=capacity)
-    monkeypatch.setattr(router_module, "EventBus", lambda: bus)
+    monkeypatch.setattr(router_module, "EventBus", functools.partial(EventBus, capacity=capacity))
     with Router(config(cloud)) as router:
         router.on_event(slow)
         took = stopwatch()
@@ -156,7 +155,7 @@ def test_a_listener_that_blocks_delays_no_call_and_what_does_not_fit_is_dropped_
         for _ in range(calls - 1):
             router.chat("hello", model="fast")
         assert took() < PATIENCE / 2
-        dropped = bus.dropped
+        dropped = router.dropped_events
         released.set()
     assert len(events) == 1 + capacity
     assert dropped + len(events) == 2 * calls

@@ -51,9 +51,13 @@ class Course:
         struck: Whether this call has counted against its breaker already.
         dropped: By model, the parameters left out because the target refused them in this call.
         over: Whether it is not to be asked again.
+        rests_until: The end of its backoff, on the clock's monotonic scale.
     """
 
-    __slots__ = ("dropped", "endpoint", "keys_left", "model", "models", "over", "quick_retries", "struck", "tries")
+    __slots__ = (
+        "dropped", "endpoint", "keys_left", "model", "models", "over", "quick_retries", "rests_until", "struck",
+        "tries",
+    )  # fmt: skip
 
     def __init__(self, candidate: Candidate) -> None:
         self.endpoint, self.models = candidate
@@ -64,6 +68,7 @@ class Course:
         self.struck = False
         self.dropped: dict[str, frozenset[str]] = {}
         self.over = False
+        self.rests_until = 0.0
 
     def forgive(self) -> None:
         """Let the next try not count as a repetition: it is another request, or goes out with another key."""

@@ -36,7 +36,7 @@ _OF_THE_MODEL = (Fault.MODEL, Fault.PERMISSION)
 _OWN_ERRORS = (NextStep.RAISE, NextStep.LARGER, NextStep.WITHOUT_PARAMETER)
 """Steps after faults that say something about the request, not about the provider."""
 _SHORTEST_PAUSE = 0.001
-"""Seconds between two rounds in which nobody could be asked: whoever is in the way needs the time to move."""
+"""Seconds of pause after a round in which nobody could be asked: whoever is in the way needs time to move."""
 
 
 class Ready(NamedTuple):
@@ -109,7 +109,7 @@ class Failover:
         while True:
             made_before = len(self._attempts.made)
             for position, course in enumerate(self._courses, start=1):
-                if not course.over:
+                if not course.over and not (course.rests_until and self._rests(course)):
                     reply = self._ask(course, self._courses[position:])
                     if reply is not None:
                         return reply
@@ -282,18 +282,36 @@ class Failover:
     def _wait_for_next_round(self, *, anyone_asked: bool) -> None:
         """Back off, or wait for the first provider to become usable; raise when neither can help."""
         self._check_time()
-        shared, retry = self._shared, self._shared.config.retry
         self._retire_the_hopeless()
-        soonest = min((course.free_in(by_itself=True) for course in self._courses if not course.over), default=math.inf)
-        least = calculate_delay(self._attempts.round - 1, retry, shared.random) if anyone_asked else _SHORTEST_PAUSE
-        pause = max(soonest, least)
-        if soonest > retry.retry_after_cap or pause >= self._deadline.left:
+        if anyone_asked:
+            self._rest_the_tried()
+            self._attempts.round += 1
+        now = self._shared.clock.monotonic()
+        left = [course for course in self._courses if not course.over]
+        waits = [(course.free_in(by_itself=True), course.rests_until - now) for course in left]
+        soonest = min((free_in for free_in, _ in waits), default=math.inf)
+        pause = max(min(map(max, waits), default=math.inf), 0.0 if anyone_asked else _SHORTEST_PAUSE)
+        if soonest > self._shared.config.retry.retry_after_cap or pause >= self._deadline.left:
             self._give_up()
-        event = threading.Event() if self._cancel is None else self._cancel.event
-        if shared.clock.wait(event, pause):
-            self._check_time()
-        self._attempts.round += anyone_asked
+        self._sleep(pause)
         self._first_choices = False
+
+    def _rest_the_tried(self) -> None:
+        """Begin the backoff of a failed round; who was not asked yet is owed none."""
+        shared = self._shared
+        until = shared.clock.monotonic() + calculate_delay(self._attempts.round - 1, shared.config.retry, shared.random)
+        for course in self._courses:
+            if course.tries and not self._rests(course):
+                course.rests_until = until
+
+    def _rests(self, course: Course) -> bool:
+        # The margin is for rounding, and for a wait that ends a hair too early.
+        return course.rests_until - self._shared.clock.monotonic() > _SHORTEST_PAUSE
+
+    def _sleep(self, seconds: float) -> None:
+        event = threading.Event() if self._cancel is None else self._cancel.event
+        if self._shared.clock.wait(event, seconds):
+            self._check_time()
 
     def _retire_the_hopeless(self) -> None:
         """Who may not be tried again is not worth a wait; who was left alone all along still gets its turn."""

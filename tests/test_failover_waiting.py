@@ -115,6 +115,24 @@ def test_a_provider_that_becomes_usable_ends_the_wait_for_a_slower_one() -> None
     assert 10 <= bench.clock.waits[0] <= 11
 
 
+def test_backoff_does_not_hold_up_a_provider_that_was_not_asked_yet_and_is_not_cut_short_for_it() -> None:
+    slow = RetryConfig(jitter=False, base_delay=8, max_delay=8)
+    bench = Bench(BROKEN, answer(), retry=slow)
+    bench.endpoint("b").put_off(limited(2), bench.endpoint("b").config.keys[0], "gpt-4.1")
+    reply = bench.ask(timeout=6)
+    assert [attempt.provider for attempt in reply.attempts] == ["a", "b"]
+    assert bench.clock.waits == [pytest.approx(2.1, abs=0.11)]
+
+
+def test_a_provider_that_rests_is_asked_again_when_its_own_backoff_is_over() -> None:
+    slow = RetryConfig(jitter=False, base_delay=8, max_delay=8)
+    bench = Bench((BROKEN, answer()), BROKEN, retry=slow)
+    bench.endpoint("b").put_off(limited(2), bench.endpoint("b").config.keys[0], "gpt-4.1")
+    reply = bench.ask(timeout=60)
+    assert [attempt.provider for attempt in reply.attempts] == ["a", "b", "a"]
+    assert sum(bench.clock.waits) == pytest.approx(8)
+
+
 @pytest.mark.parametrize("hint", [61.0, 5000.0, 1e9])
 def test_a_hint_above_the_cap_is_not_waited_for_however_long_the_deadline(hint: float) -> None:
     bench = Bench(limited(hint))

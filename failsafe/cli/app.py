@@ -14,9 +14,11 @@ from failsafe.cli.demo import demo
 from failsafe.cli.sim import sim
 from failsafe.errors import ConfigError, FailsafeError
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
 
 class _Commands(click.Group):
-    """Shows failsafe's own errors as their message: 1 for a failed call, 2 for a wrong setting."""
+    """Shows failsafe's own errors as their message: exits with 1 for a failed call, 2 for a wrong setting."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -24,6 +26,8 @@ class _Commands(click.Group):
         except FailsafeError as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
             sys.exit(2 if isinstance(error, ConfigError) else 1)
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 
 from failsafe.cli.settings import chosen_model, config_option, load
 from failsafe.models import Attempt, ChatParameters, Reply
@@ -20,6 +21,7 @@ from failsafe.router import Router
 @click.option("-t", "--timeout", type=float, default=60.0, show_default=True, help="Seconds for the whole call.")
 @click.option("--max-tokens", type=int, help="The longest answer.")
 @click.option("--temperature", type=float, help="0 to 2.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole reply with its receipt as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the receipt of every call, not only of troubled ones.")
 def chat(
     prompt: str | None,
@@ -29,6 +31,7 @@ def chat(
     timeout: float,
     max_tokens: int | None,
     temperature: float | None,
+    as_json: bool,
     verbose: bool,
 ) -> None:
     """
@@ -47,8 +50,8 @@ def chat(
         parameters["temperature"] = temperature
     with Router(config) as router:
         reply = router.chat(messages, model=chosen_model(config, model), timeout=timeout, **parameters)
-    click.echo(_said(reply))
-    if verbose or len(reply.attempts) > 1 or reply.adjustments:
+    click.echo(_as_json(reply) if as_json else _said(reply))
+    if verbose or (len(reply.attempts) > 1 and not as_json):
         click.echo(receipt(reply), err=True)
 
 
@@ -68,6 +71,12 @@ def _standard_input() -> str:
         return piped.decode()
     except UnicodeDecodeError as error:
         raise click.UsageError(f"standard input is not UTF-8 (byte {error.start + 1})") from None
+
+
+def _as_json(reply: Reply) -> bytes:
+    fields = msgspec.structs.asdict(reply)
+    del fields["raw"]  # the provider's own body, of which everything else here is made
+    return msgspec.json.encode(fields)
 
 
 def _said(reply: Reply) -> str:

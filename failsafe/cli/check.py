@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +19,7 @@ from failsafe.catalog import ModelInfo, catalog
 from failsafe.cli.settings import cheapest_model, config_option, load
 from failsafe.clock import SYSTEM_CLOCK
 from failsafe.config import ProviderConfig, RetryConfig, RouterConfig
-from failsafe.errors import FailsafeError
+from failsafe.errors import CallFailed, FailsafeError
 from failsafe.providers.diagnosis import suspicion
 from failsafe.router import Router
 
@@ -34,9 +36,10 @@ class Finding(NamedTuple):
 
 @click.command()
 @config_option
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--live", is_flag=True, help="Also ask each provider for one short answer (costs a few tokens).")
 @click.option("-t", "--timeout", type=float, default=20.0, show_default=True, help="Seconds for each live call.")
-def check(path: Path | None, live: bool, timeout: float) -> None:
+def check(path: Path | None, as_json: bool, live: bool, timeout: float) -> None:
     """
     Check the settings, the shape of every key, and the models' end-of-life dates.
 
@@ -45,8 +48,11 @@ def check(path: Path | None, live: bool, timeout: float) -> None:
     config = load(path)
     findings = [*inspect(config, _today())]
     if live:
-        findings += [ask(provider, timeout) for provider in config.providers if provider.enabled]
-    _show(findings)
+        findings += _ask_all([provider for provider in config.providers if provider.enabled], timeout)
+    if as_json:
+        click.echo(msgspec.json.encode([finding._asdict() for finding in findings]))
+    else:
+        _show(findings)
     sys.exit(any(finding.level == "error" for finding in findings))
 
 
@@ -105,6 +111,12 @@ def _ending(subject: str, model: str, info: ModelInfo, today: date) -> Iterator[
         yield Finding("warning", subject, f"{model} reaches its end of life on {ends}{instead}")
 
 
+def _ask_all(providers: list[ProviderConfig], timeout: float) -> list[Finding]:
+    """Ask all at once, so that one that hangs delays no other."""
+    with ThreadPoolExecutor(min(len(providers), 16)) as pool:
+        return list(pool.map(lambda provider: ask(provider, timeout), providers))
+
+
 def ask(provider: ProviderConfig, timeout: float) -> Finding:
     """Ask *provider* for one short answer within *timeout* seconds."""
     model = cheapest_model(provider)
@@ -114,6 +126,9 @@ def ask(provider: ProviderConfig, timeout: float) -> Finding:
     with Router(alone) as router:
         try:
             reply = router.chat("Reply with: OK", model=f"{provider.name}:{model}", timeout=timeout, max_tokens=16)
+        except CallFailed as error:
+            said = error.attempts[-1].message if error.attempts else str(error)
+            return Finding("error", provider.name, f"asked for {model}: {said}")
         except FailsafeError as error:
             return Finding("error", provider.name, str(error))
     return Finding("ok", provider.name, f"{reply.model} answered in {reply.latency_ms:.0f} ms")

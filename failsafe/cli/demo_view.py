@@ -25,11 +25,12 @@ def picture(
 
 def _providers(router: Router) -> Table:
     table = Table(expand=True, box=None, pad_edge=False)
-    for name, justify in (
-        ("provider", "left"), ("status", "left"), ("breaker", "left"),
-        ("answered", "right"), ("failed", "right"), ("p95", "right"), ("last fault", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True, ratio=3 if name == "last fault" else None)  # type: ignore[arg-type]
+    table.add_column("provider", width=9)
+    table.add_column("status", width=8)
+    table.add_column("breaker", width=20)  # as wide as its longest text, so that the picture does not jump
+    for name in ("answered", "failed", "p95"):
+        table.add_column(name, justify="right", width=8)
+    table.add_column("last fault", ratio=1, no_wrap=True)
     for name, stats in router.stats().items():
         breaker = stats["breaker"]
         table.add_row(
@@ -64,8 +65,9 @@ def call_line(call: Call) -> str:
 
 def _score(guarded: Client, plain: Client) -> Table:
     table = Table(expand=True, box=None, pad_edge=False)
-    for name in ("", "answered", "lost", "slowest"):
-        table.add_column(name, justify="left" if not name else "right")
+    table.add_column("", ratio=1)
+    for name in ("answered", "lost", "slowest"):
+        table.add_column(name, justify="right", width=12)
     for name, client in (("with failsafe", guarded), ("plain requests to openai", plain)):
         lost = Text(str(client.lost), "red" if client.lost else "green")
         table.add_row(name, f"{client.answered} of {client.sent}", lost, f"{client.slowest:.2f} s")

@@ -41,7 +41,7 @@ def chosen_model(config: RouterConfig, model: str | None) -> str:
         raise ConfigError(
             f"--model is missing: provider {first.name} has no default; name a model, or write an alias called default"
         )
-    return f"{first.name}:{cheapest}"
+    return cheapest
 
 
 def cheapest_model(provider: ProviderConfig) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -33,7 +35,7 @@ def sim(providers: tuple[str, ...], list_only: bool, path: Path | None, port: in
     if path is not None and providers:
         raise click.UsageError("either names or --file, not both")
     cloud = FakeCloud.from_toml(path.read_text()) if path is not None else _cloud(providers, port)
-    with cloud, until_stopped() as stopped:
+    with _listening(cloud), until_stopped() as stopped:
         click.echo(cloud.as_toml() if toml else _exports(cloud))
         for provider in cloud:
             click.echo(f"{provider.name} [{provider.dialect}] at {provider.base_url}", err=True)
@@ -51,6 +53,22 @@ def _cloud(providers: tuple[str, ...], port: int | None) -> FakeCloud:
             )
         )
     return FakeCloud(made)
+
+
+@contextmanager
+def _listening(cloud: FakeCloud) -> Iterator[None]:
+    reason = None
+    try:
+        cloud.start()
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        ports = ", ".join(f"{provider.name} {provider.port or 'any'}" for provider in cloud)
+        raise click.UsageError(f"the fake providers cannot listen ({reason}); ports asked for: {ports}")
+    try:
+        yield
+    finally:
+        cloud.stop()
 
 
 def _exports(cloud: FakeCloud) -> str:

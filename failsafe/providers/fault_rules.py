@@ -359,6 +359,12 @@ RULES: tuple[Rule, ...] = (
         own_answer=False,
     ),
     Rule(
+        fault=Fault.MISCONFIGURED,
+        why="plain text or nothing instead of the provider's own refusal: it proves no mistake of the caller's",
+        statuses=_on(400),
+        own_answer=False,
+    ),
+    Rule(
         fault=Fault.CONTENT_FILTER,
         why="moderation or a guardrail of the router's",
         vendors=_of("openrouter"),

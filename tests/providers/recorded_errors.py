@@ -70,6 +70,8 @@ OPENAI = [
     Row("openai", 400, openai("Unknown parameter: 'top_k'.", "invalid_request_error", "unknown_parameter", "top_k"), Fault.UNSUPPORTED_PARAMETER, {"parameter": "top_k"}),
     Row("openai", 400, openai("Unrecognized request argument supplied: failsafe_id", "invalid_request_error"), Fault.UNSUPPORTED_PARAMETER, {"parameter": "failsafe_id"}),
     Row("openai", 400, openai("max_tokens is too large: 200000. This model supports at most 16384 completion tokens.", "invalid_request_error", "invalid_value", "max_tokens"), Fault.UNSUPPORTED_PARAMETER, {"parameter": "max_tokens"}),
+    Row("openai", 400, "", Fault.MISCONFIGURED),
+    Row("openai", 400, "Bad Request", Fault.MISCONFIGURED),
     Row("openai", 400, openai("Invalid service_tier argument.", "invalid_request_error", None, "service_tier"), Fault.BAD_REQUEST),
     Row("openai", 400, openai("Invalid prompt: your prompt was flagged as potentially violating our usage policy.", "invalid_request_error", "invalid_prompt"), Fault.CONTENT_FILTER),
     Row("openai", 401, openai("Incorrect API key provided: sk-proj-********************************wxyz. You can find your API key at https://platform.openai.com/account/api-keys.", "invalid_request_error", "invalid_api_key"), Fault.AUTH, {"whole_key": True, "code": "invalid_api_key"}),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.events import CallFinished, Event, ModelSubstituted
-from failsafe.telemetry.bus import EventBus
+from failsafe.telemetry.bus import EventBus, _close_all
 from failsafe.telemetry.reporter import Reporter
 from failsafe.testing import answer
 from tests.router_bench import Bench
@@ -327,6 +327,17 @@ for number in range(100):
     assert run(code) == [str(number) for number in range(100)]
 
 
+def test_what_runs_at_the_end_of_a_program_closes_every_bus_that_has_a_thread() -> None:
+    buses = [EventBus() for _ in range(3)]
+    seen: list[Event] = []
+    for bus in buses:
+        bus.subscribe(seen.append)
+        bus.emit(event())
+    _close_all()
+    assert len(seen) == 3
+    assert bus_threads() == []
+
+
 def test_a_program_ends_within_two_seconds_however_many_listeners_hang() -> None:
     code = """
 import threading, time
@@ -346,7 +357,12 @@ print(time.monotonic() - began < 2, flush=True)
 
 def run(code: str) -> list[str]:
     answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, timeout=30
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert answer.stderr == ""
     return answer.stdout.split("\n")[:-1]

@@ -141,28 +141,6 @@ def _unfit_mapping(value: Mapping[Any, Any], place: str, depth: int) -> Iterator
         yield from _unfit(item, f"{place}.{name}" if place else name, depth + 1)
 
 
-def parse_arguments(text: Any, place: str) -> dict[str, Any]:
-    """
-    The arguments of a tool call in the history, as an object; "" (a tool without parameters) is ``{}``.
-
-    Args:
-        text: JSON text of an object, or "".
-        place: Its name in the request (``messages[2].tool_calls[0].function.arguments``).
-
-    Raises:
-        InvalidRequest: It is not the JSON text of an object.
-    """
-    if text == "":
-        return {}
-    try:
-        value = msgspec.json.decode(text) if isinstance(text, str) else None
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        refuse(place, text, "the JSON text of an object, or an empty text, is needed; '{}' stands for no arguments")
-    return value
-
-
 def check_size(body: bytes, limit: int, request: ChatRequest) -> None:
     """
     Refuse a body that is larger than *limit*.

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from failsafe.encoding import encode_body, parse_arguments
+from failsafe.encoding import encode_body
 from failsafe.images import Image, read_image
 from failsafe.models import Adjustment, ChatRequest, Message
 from failsafe.providers.base import Target
@@ -20,7 +20,6 @@ __all__ = [
     "made_up_id",
     "merged_extra",
     "own_data",
-    "parse_arguments",
     "plain_text",
     "read_image",
     "text_of",

@@ -12,7 +12,7 @@ from failsafe.faults import Fault
 from failsafe.masking import mask, shorten
 from failsafe.models import ChatRequest, Failure, Message
 from failsafe.providers.base import CannotExpress, Target
-from failsafe.providers.common import Changes, parse_arguments, text_of
+from failsafe.providers.common import Changes, text_of
 
 _MEANINGFUL = frozenset({"tools", "tool_choice", "response_format"})
 _OWN_REASONING = (
@@ -118,18 +118,27 @@ def past_calls(message: Message, place: str) -> list[PastCall]:
     The tool calls of an assistant message.
 
     Raises:
-        InvalidRequest: The arguments of one are not the JSON text of an object.
+        CannotExpress: The arguments of one are not the JSON text of an object, which only OpenAI's dialect can send.
     """
     return [
         PastCall(
             id=call["id"],
             name=call["function"]["name"],
-            arguments=parse_arguments(
-                call["function"].get("arguments") or "", f"{place}.tool_calls[{index}].function.arguments"
-            ),
+            arguments=_parsed(call["function"]["arguments"], f"{place}.tool_calls[{index}].function.arguments"),
         )
         for index, call in enumerate(message.get("tool_calls") or ())
     ]
+
+
+def _parsed(arguments: str, place: str) -> dict[str, Any]:
+    """The arguments as an object; "" (a tool without parameters) is ``{}``."""
+    try:
+        value = msgspec.json.decode(arguments) if arguments else {}
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CannotExpress(f"{place} is not the JSON text of an object, and this dialect sends an object")
+    return value
 
 
 def parts_of(content: Any) -> Sequence[Any]:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failsafe.catalog import ModelInfo, Quirks
-from failsafe.errors import InvalidRequest
 from failsafe.faults import Fault
 from failsafe.models import Answer, ChatRequest, Failure, Reply
 from failsafe.providers.anthropic import AnthropicDialect
@@ -289,10 +288,11 @@ def test_past_tool_calls_without_definitions_exclude_anthropic() -> None:
         build(TOOLS_CONVERSATION)
 
 
-def test_arguments_that_are_no_object_are_the_callers_mistake() -> None:
+@pytest.mark.parametrize("arguments", ["[1]", "{", "\ud800"])
+def test_arguments_that_are_no_object_exclude_this_target_only(arguments: str) -> None:
     conversation = copy.deepcopy(TOOLS_CONVERSATION)
-    conversation[2]["tool_calls"][1]["function"]["arguments"] = "[1]"
-    with pytest.raises(InvalidRequest, match=re.escape("messages[2].tool_calls[1].function.arguments")):
+    conversation[2]["tool_calls"][1]["function"]["arguments"] = arguments
+    with pytest.raises(CannotExpress, match=re.escape("messages[2].tool_calls[1].function.arguments")):
         DIALECT.build(
             ChatRequest(model="m", messages=conversation, parameters={"tools": [WEATHER]}),
             target(),

@@ -181,7 +181,7 @@ def test_newer_claude_models_take_no_temperature_and_think_adaptively(model: str
 @pytest.mark.parametrize("model", ["claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-6", "claude-opus-4-1"])
 def test_older_claude_models_take_a_temperature_and_a_thinking_budget(model: str) -> None:
     info = catalog().model(model)
-    assert info.refuses == ()
+    assert info.refuses == ("temperature+top_p",)
     assert info.thinking == "budget"
 
 

@@ -147,7 +147,7 @@ class ProviderConfig:
         ca_bundle: A file or folder of certificates to trust in place of the usual ones.
         client_cert: A PEM file with certificate and key, or the pair of both files.
         proxy: An http or https proxy for this provider. None: as the environment says.
-        pool_size: Idle connections kept, and connections open at once (1 to 10,000).
+        pool_size: Idle connections kept for the next calls (1 to 10,000); more threads than that may call at once.
         max_answer_bytes: The largest answer, decompressed (from 1 KiB).
         upstream: The vendors behind an aggregator; they tend to fail together.
         quirks: The server's differences from its dialect. A table changes single ones of the preset's.

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from failsafe.addresses import is_loopback
 from failsafe.errors import ConfigError
 
 
@@ -17,7 +18,8 @@ def choose_proxy(url: str, proxy: str | None, environ: Mapping[str, str]) -> str
         url: The server's base URL.
         proxy: What the configuration names; it wins over the environment, ``NO_PROXY`` included.
         environ: Asked for ``https_proxy`` (or ``http_proxy``), ``all_proxy`` and ``no_proxy``, lower case
-            before upper case, as curl and requests do.
+            before upper case, as curl and requests do. What is on this machine is reached straight: a
+            proxy elsewhere would read a key and a prompt that were never to leave it.
 
     Raises:
         ConfigError: It is not an ``http`` or ``https`` proxy. The message names the setting, never its
@@ -26,7 +28,7 @@ def choose_proxy(url: str, proxy: str | None, environ: Mapping[str, str]) -> str
     if proxy is not None:
         return _checked("proxy", proxy)
     target = urlsplit(url)
-    if _bypassed(target, _variable("no_proxy", environ)[1]):
+    if is_loopback(target.hostname or "") or _bypassed(target, _variable("no_proxy", environ)[1]):
         return None
     for name in (f"{target.scheme}_proxy", "all_proxy"):
         variable, value = _variable(name, environ)

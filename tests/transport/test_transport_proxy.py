@@ -179,3 +179,12 @@ def test_an_environment_proxy_is_used(connect: Connect) -> None:
     with RawServer(answer()) as proxy:
         answered(exchange(connect("http://api.test", environ={"http_proxy": proxy.url})))
         assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
+def test_a_server_on_this_machine_is_never_asked_through_the_environments_proxy(host: str) -> None:
+    """``HTTP_PROXY`` without ``NO_PROXY`` would hand the prompts for a local server to a machine elsewhere."""
+    assert (
+        choose_proxy(f"http://{host}:11434/v1", None, {"HTTP_PROXY": "http://proxy:1", "ALL_PROXY": "http://all:1"})
+        is None
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -159,9 +160,17 @@ class RequestsTransport:
         adapter = self._session.get_adapter(self._site)
         response = adapter.send(request, stream=True, timeout=_SOCKETS_DECIDE)
         exchange.answer = response.raw
-        body = read_body(response.raw, exchange.limits.max_bytes)
+        body = self._body(response, exchange)
         exchange.check()  # a cancelled read may look like the end of the answer
         return RawAnswer(status=response.status_code, headers=response.headers, body=body)
+
+    def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
+        try:
+            return read_body(response.raw, exchange.limits.max_bytes)
+        except Exception:
+            if response.status_code < HTTPStatus.BAD_REQUEST:
+                raise
+        return b""  # a refusal is known by its status and headers, however its body ended
 
     def _tls_context(self) -> ssl.SSLContext:
         try:

@@ -97,6 +97,21 @@ def test_a_body_that_stops_short_is_cut(connect: Connect, cut: bytes, received: 
     assert (failure.bytes_received, failure.status) == (received, 200)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"Content-Length: 9\r\n\r\n123", id="cut"),
+        pytest.param(b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n123", id="not-gzip"),
+        pytest.param(b"Content-Length: 99999999999\r\n\r\n123", id="too-large"),
+    ],
+)
+def test_a_refusal_with_a_broken_body_is_known_by_its_status(connect: Connect, body: bytes) -> None:
+    """Taken for a cut answer, a rate limit would count as a failure of the service and lose its Retry-After."""
+    with RawServer(answer_once(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\n" + body)) as server:
+        outcome = answered(exchange(connect(server.url)))
+    assert (outcome.status, outcome.headers["Retry-After"], outcome.body) == (429, "7", b"")
+
+
 def test_a_body_cut_by_a_reset_is_cut(connect: Connect) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()

@@ -15,10 +15,12 @@ __all__ = [
     "Attempt",
     "AttemptFinished",
     "AuthenticationFailed",
+    "BreakerStats",
     "CallFailed",
     "CallFinished",
     "CancelToken",
     "Cancelled",
+    "ChatParameters",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakerRegistry",
@@ -29,6 +31,7 @@ __all__ = [
     "ContextWindowExceeded",
     "Deadline",
     "DeadlineExceeded",
+    "Event",
     "FailsafeError",
     "Fault",
     "InvalidRequest",
@@ -37,10 +40,12 @@ __all__ = [
     "ModelSubstituted",
     "PermissionDenied",
     "Permit",
+    "Phase",
     "ProviderConfig",
     "ProviderFault",
     "ProviderStatus",
     "PutOff",
+    "Quirks",
     "QuotaExhausted",
     "RateLimited",
     "Reply",
@@ -51,6 +56,7 @@ __all__ = [
     "RouterConfig",
     "Secret",
     "Skip",
+    "SkipReason",
     "StateChanged",
     "ToolCall",
     "Transient",
@@ -63,8 +69,9 @@ __all__ = [
 
 _HOMES = {
     "backoff": ("calculate_delay",),
-    "breaker": ("CircuitBreaker", "CircuitBreakerRegistry", "Permit"),
+    "breaker": ("BreakerStats", "CircuitBreaker", "CircuitBreakerRegistry", "Permit"),
     "budget": ("RetryBudget",),
+    "catalog": ("Quirks",),
     "config": ("CircuitBreakerConfig", "ProviderConfig", "RetryConfig", "RouterConfig"),
     "deadline": ("CancelToken", "Deadline"),
     "errors": (
@@ -89,10 +96,18 @@ _HOMES = {
         "Transient",
         "UnsupportedParameter",
     ),
-    "events": ("AttemptFinished", "CallFinished", "CircuitState", "ModelSubstituted", "PutOff", "StateChanged"),
+    "events": (
+        "AttemptFinished",
+        "CallFinished",
+        "CircuitState",
+        "Event",
+        "ModelSubstituted",
+        "PutOff",
+        "StateChanged",
+    ),
     "faults": ("Fault",),
     "health": ("ProviderStatus",),
-    "models": ("Adjustment", "Attempt", "Reply", "Skip", "ToolCall", "Usage"),
+    "models": ("Adjustment", "Attempt", "ChatParameters", "Phase", "Reply", "Skip", "SkipReason", "ToolCall", "Usage"),
     "retrying": ("retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
@@ -102,8 +117,9 @@ _HOMES = {
 TYPE_CHECKING = False  # as typing's, whose import alone takes longer than the rest of this module
 if TYPE_CHECKING:
     from failsafe.backoff import calculate_delay
-    from failsafe.breaker import CircuitBreaker, CircuitBreakerRegistry, Permit
+    from failsafe.breaker import BreakerStats, CircuitBreaker, CircuitBreakerRegistry, Permit
     from failsafe.budget import RetryBudget
+    from failsafe.catalog import Quirks
     from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
     from failsafe.deadline import CancelToken, Deadline
     from failsafe.errors import (
@@ -132,13 +148,24 @@ if TYPE_CHECKING:
         AttemptFinished,
         CallFinished,
         CircuitState,
+        Event,
         ModelSubstituted,
         PutOff,
         StateChanged,
     )
     from failsafe.faults import Fault
     from failsafe.health import ProviderStatus
-    from failsafe.models import Adjustment, Attempt, Reply, Skip, ToolCall, Usage
+    from failsafe.models import (
+        Adjustment,
+        Attempt,
+        ChatParameters,
+        Phase,
+        Reply,
+        Skip,
+        SkipReason,
+        ToolCall,
+        Usage,
+    )
     from failsafe.retrying import retry, retry_call
     from failsafe.router import Router
     from failsafe.secret import Secret

@@ -17,6 +17,7 @@ from failsafe import forking
 from failsafe.backoff import named_wait
 from failsafe.clock import Clock, Random
 from failsafe.config import CircuitBreakerConfig
+from failsafe.durations import in_words
 from failsafe.events import CircuitState
 from failsafe.faults import BreakerEffect
 from failsafe.listeners import StateListeners
@@ -285,7 +286,7 @@ class Circuit:
 
     def _admit_locked(self, now: float, chance: float) -> Permit | None:
         if isinstance(self.phase, Open) and now >= self.phase.until:
-            why = f"the open time of {self.phase.open_for:.3g} s is over"
+            why = f"the open time of {in_words(self.phase.open_for)} is over"
             self._move_locked(CircuitState.HALF_OPEN, why, now=now)
         phase = self.phase
         if isinstance(phase, HalfOpen):

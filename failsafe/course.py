@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from failsafe.cooldown import Blocked
+from failsafe.durations import in_words
 from failsafe.endpoint import Endpoint
 from failsafe.events import CircuitState
 from failsafe.faults import REACTIONS, Fault
@@ -120,7 +121,7 @@ class Course:
         """As :meth:`skip`, for a breaker that refuses."""
         breaker = self.endpoint.breaker
         retry_after = breaker.retry_after
-        when = "" if retry_after is None else f", next probe in {retry_after:.3g} s"
+        when = "" if retry_after is None else f", next probe in {in_words(retry_after)}"
         return self.skip(SkipReason.BREAKER_OPEN, f"its circuit breaker is {breaker.state}{when}", retry_after)
 
     def skip_blocked(self, blocked: Blocked) -> Skip:
@@ -128,5 +129,5 @@ class Course:
         why = (
             str(blocked.fault) if self.tries else f"{blocked.fault}: {blocked.message}"
         )  # else the receipt says it twice
-        detail = f"left alone for another {blocked.retry_after:.3g} s ({why})"
+        detail = f"left alone for another {in_words(blocked.retry_after)} ({why})"
         return self.skip(_REASONS.get(blocked.fault, SkipReason.COOLING), detail, blocked.retry_after)

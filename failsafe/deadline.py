@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from failsafe.clock import SYSTEM_CLOCK, Clock
+from failsafe.durations import in_words
 from failsafe.errors import ConfigError, DeadlineExceeded
 
 
@@ -69,10 +70,10 @@ class Deadline:
             DeadlineExceeded: No time is left.
         """
         if self.expired:
-            raise DeadlineExceeded(f"the deadline of {self.timeout:.3g} s has passed")
+            raise DeadlineExceeded(f"the deadline of {in_words(self.timeout)} has passed")
 
     def __repr__(self) -> str:
-        return f"<Deadline {self.left:.3f} s left of {self.timeout:.3g} s>"
+        return f"<Deadline {in_words(self.left)} left of {in_words(self.timeout)}>"
 
 
 class CancelToken:

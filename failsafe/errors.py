@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from failsafe.durations import in_words
+
 
 def _restore(cls: type[FailsafeError], args: tuple[Any, ...], state: dict[str, Any]) -> FailsafeError:
     """Rebuild a pickled error without running its constructor."""
@@ -70,7 +72,7 @@ class CircuitOpenError(FailsafeError):
     """
 
     def __init__(self, name: str, state: str, retry_after: float | None, reason: str = "") -> None:
-        when = "until it is reset by hand" if retry_after is None else f"for another {retry_after:.3g} s"
+        when = "until it is reset by hand" if retry_after is None else f"for another {in_words(retry_after)}"
         why = f" ({reason})" if reason else ""
         super().__init__(f"circuit breaker {name!r} is {state} {when}{why}; the call was not made")
         self.name = name

@@ -19,6 +19,7 @@ from failsafe.backoff import calculate_delay
 from failsafe.cooldown import Blocked
 from failsafe.course import Candidate, Course
 from failsafe.deadline import CancelToken, Deadline
+from failsafe.durations import in_words
 from failsafe.endpoint import Answered
 from failsafe.errors import AllProvidersFailed, CallFailed, Cancelled, DeadlineExceeded, InvalidRequest, ProviderFault
 from failsafe.events import ModelSubstituted
@@ -138,7 +139,7 @@ class Failover:
         if self._cancel is not None and self._cancel.cancelled:
             self._end(Cancelled, "the call was cancelled")
         if self._deadline.expired:
-            self._end(DeadlineExceeded, f"no answer within the deadline of {self._deadline.timeout:.3g} s")
+            self._end(DeadlineExceeded, f"no answer within the deadline of {in_words(self._deadline.timeout)}")
 
     # Before an attempt: everything that can refuse without the breaker's permit.
 
@@ -336,7 +337,7 @@ class Failover:
             f"({asked} attempt{'' if asked == 1 else 's'} in {self.latency_ms:.0f} ms)"
         )
         if retry_after is not None:
-            headline += f"; the first may be usable again in {retry_after:.3g} s"
+            headline += f"; the first may be usable again in {in_words(retry_after)}"
         self._end(AllProvidersFailed, headline, retry_after)
 
     def _callers_mistake(self) -> ProviderFault | None:

@@ -28,6 +28,7 @@ from failsafe.backoff import a_little_later, calculate_delay, named_wait
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import RetryConfig
 from failsafe.deadline import CancelToken, Deadline
+from failsafe.durations import in_words
 from failsafe.errors import Cancelled
 from failsafe.outcome import may_retry, refuse_lazy
 
@@ -124,7 +125,7 @@ class _Retrying:
                 return f"retry_after of {named:g} s is above retry_after_cap ({config.retry_after_cap:g} s)"
             wait = max(wait, a_little_later(named, self._random) if config.jitter else named)
         if deadline is not None and wait >= deadline.left:
-            return f"waiting {wait:.3g} s would pass the deadline"
+            return f"waiting {in_words(wait)} would pass the deadline"
         return wait
 
     def _tell(self, attempt: RetryAttempt) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from failsafe.encoding import check_fits, encode_body, shown
 from failsafe.errors import InvalidRequest
 from failsafe.images import read_image
-from failsafe.models import ChatParameters, ChatRequest
+from failsafe.models import ChatParameters, ChatRequest, Message
 from failsafe.parameters import CHECKS
 from failsafe.request import build_request, check_size
 
@@ -452,5 +452,5 @@ def test_what_fits_can_be_encoded(value: Any) -> None:
 def test_broken_arguments_that_a_model_wrote_pass_as_they_are(arguments: str) -> None:
     """An agent that appends such an answer to its history must be able to go on."""
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": arguments}}
-    history = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
+    history: list[Message] = [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]}]
     assert build_request(history, "m", {}).messages[1]["tool_calls"][0]["function"]["arguments"] == arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from failsafe.durations import in_words
 from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, ModelSubstituted, PutOff, StateChanged
 
 logger = logging.getLogger("failsafe")
@@ -28,8 +29,8 @@ def log_event(event: Event) -> None:
             level = logging.WARNING if event.alert else logging.INFO
             what = " ".join(filter(None, (event.key and f"key {event.key}", event.model)))
             logger.log(
-                level, "%s%s left alone for %.3g s: %s; %s",
-                event.provider, f" ({what})" if what else "", event.seconds, event.message, event.advice,
+                level, "%s%s left alone for %s: %s; %s",
+                event.provider, f" ({what})" if what else "", in_words(event.seconds), event.message, event.advice,
             )  # fmt: skip
         case ModelSubstituted():
             logger.warning("%s answered with %s where %s was asked", event.provider, event.model, event.asked_model)

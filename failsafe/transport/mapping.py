@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import requests
 import urllib3.exceptions
 
+from failsafe.durations import in_words
 from failsafe.faults import Fault
 from failsafe.models import Failure, Phase
 from failsafe.transport.body import Unusable
@@ -110,7 +111,7 @@ def _not_connected(_: BaseException, exchange: Exchange, phase: Phase, peer: str
 
 
 def _late(_: BaseException, exchange: Exchange, phase: Phase, peer: str) -> _Verdict:
-    within = f"within {exchange.limit.timeout:.3g} s"
+    within = f"within {in_words(exchange.limit.timeout)}"
     if phase in _BEFORE_SENDING or (phase is Phase.SEND and not exchange.wrote):
         detail = f"; {exchange.blame}" if exchange.blame else ""
         return Fault.CONNECT_TIMEOUT, f"no connection to {peer} {within} ({_DOING[phase]}{detail})"

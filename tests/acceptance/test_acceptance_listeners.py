@@ -215,7 +215,7 @@ Expected = list[tuple[str, str]]
         ("server-error", [("INFO", "openai failed after")]),
         ("rate-limit", [("INFO", "left alone for 2"), ("INFO", "openai failed after")]),
         ("wrong-key", [("WARNING", "left alone for 6"), ("INFO", "openai failed after")]),
-        ("quota", [("WARNING", "left alone for 3"), ("INFO", "openai failed after")]),
+        ("quota", [("WARNING", "left alone for 6"), ("INFO", "openai failed after")]),
     ],
 )
 def test_failed_attempts_and_cooldowns_are_logged_by_urgency(

@@ -48,9 +48,9 @@ class History:
 
     Raises:
         CannotExpress: Anthropic cannot be told this: no user message, an assistant speaks first,
-            a content part it does not read, images for a model that reads none.
-        InvalidRequest: A tool call's arguments are not the JSON text of an object, or an image's
-            address is no address.
+            a content part it does not read, images for a model that reads none, a tool call whose
+            arguments are not the JSON text of an object.
+        InvalidRequest: An image's address is no address.
     """
 
     def __init__(self, messages: Sequence[Message], target: Target, changes: Changes) -> None:

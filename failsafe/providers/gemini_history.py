@@ -51,9 +51,9 @@ class History:
 
     Raises:
         CannotExpress: Gemini cannot be told this: no user message, an assistant speaks first, an
-            image by address, a content part it does not read, images for a model that reads none.
-        InvalidRequest: A tool call's arguments are not the JSON text of an object, a tool result
-            answers no call, or an image's address is no address.
+            image by address, a content part it does not read, images for a model that reads none, a
+            tool call whose arguments are not the JSON text of an object.
+        InvalidRequest: A tool result answers no call, or an image's address is no address.
     """
 
     def __init__(self, messages: Sequence[Message], target: Target, changes: Changes) -> None:

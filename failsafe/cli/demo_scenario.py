@@ -66,8 +66,8 @@ def act_at(share: float) -> Act:
     return next(act for act in reversed(ACTS) if act.begins <= share)
 
 
-def settings(cloud: FakeCloud) -> RouterConfig:
-    """A router over the fake providers whose breakers are quick enough for a short play."""
+def settings(cloud: FakeCloud, seconds: float) -> RouterConfig:
+    """A router over the fake providers whose breakers are quick enough to close again within one act."""
     providers = [
         ProviderConfig(name=each.name, base_url=each.base_url, api_key=each.key, timeout=1.0) for each in cloud
     ]
@@ -75,5 +75,5 @@ def settings(cloud: FakeCloud) -> RouterConfig:
         providers=providers,
         aliases={"fast": MODELS},
         timeout=DEADLINE,
-        breaker=CircuitBreakerConfig(failure_threshold=3, success_threshold=2, timeout=1.5),
+        breaker=CircuitBreakerConfig(failure_threshold=3, success_threshold=2, timeout=min(1.5, seconds / 16)),
     )

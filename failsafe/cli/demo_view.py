@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from collections.abc import Sequence
+
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -13,24 +15,33 @@ from failsafe.router import Router
 
 _STATUS_STYLES = {"healthy": "green", "degraded": "yellow", "down": "red", "unknown": "dim"}
 _BREAKER_STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
+_ROWS_BESIDE_CALLS = 15
+_WIDE = 100
 
 
-def picture(
-    title: str, elapsed: float, seconds: float, router: Router, guarded: Client, plain: Client
-) -> RenderableType:
-    """The whole screen at one moment."""
-    head = Text.assemble((f"{elapsed:5.1f} s of {seconds:g} s  ", "bold"), title)
-    return Group(Panel(head), _providers(router), _calls(guarded.recent()), _score(guarded, plain))
+def picture(head: Text, router: Router, guarded: Client, plain: Client, size: ConsoleDimensions) -> RenderableType:
+    """The whole screen at one moment, below the line *head*; it fits terminals of 80 by 24 and up."""
+    head.no_wrap, head.overflow = True, "ellipsis"
+    rows = max(1, min(8, size.height - _ROWS_BESIDE_CALLS))
+    gap = (0, 2 if size.width >= _WIDE else 1, 0, 0)
+    return Group(
+        Panel(head),
+        _providers(router, gap),
+        _calls(guarded.recent()[-rows:], rows, gap),
+        _score(guarded, plain),
+        Text(),  # where the terminal may write ^C without moving the picture
+    )
 
 
-def _providers(router: Router) -> Table:
-    table = Table(expand=True, box=None, pad_edge=False)
-    table.add_column("provider", width=9)
-    table.add_column("status", width=8)
-    table.add_column("breaker", width=20)  # as wide as its longest text, so that the picture does not jump
-    for name in ("answered", "failed", "p95"):
-        table.add_column(name, justify="right", width=8)
-    table.add_column("last fault", ratio=1, no_wrap=True)
+def _providers(router: Router, gap: tuple[int, int, int, int]) -> Table:
+    table = Table(expand=True, box=None, pad_edge=False, padding=gap)
+    table.add_column("provider", width=9, no_wrap=True)
+    table.add_column("status", width=8, no_wrap=True)
+    table.add_column("breaker", width=17, no_wrap=True)  # as wide as its longest text, or the picture would jump
+    table.add_column("answered", justify="right", width=8)
+    table.add_column("failed", justify="right", width=6)
+    table.add_column("p95", justify="right", width=7)
+    table.add_column("last fault", ratio=1, no_wrap=True, overflow="ellipsis")
     for name, stats in router.stats().items():
         breaker = stats["breaker"]
         table.add_row(
@@ -40,48 +51,68 @@ def _providers(router: Router) -> Table:
             str(stats["successes"]),
             str(stats["failures"]),
             "-" if stats["p95_ms"] is None else f"{stats['p95_ms']:.0f} ms",
-            Text(stats["last_fault"] or "-", "dim", overflow="ellipsis"),
+            Text(stats["last_fault"] or "-", "dim"),
         )
     return table
 
 
 def _breaker(state: str, retry_after: float | None) -> str:
-    words = state.replace("_", " ")
-    return f"{words}, probe in {retry_after:.1f} s" if state == "open" and retry_after else words
+    if state != "open":
+        return state.replace("_", " ")
+    return f"open, probe {retry_after:.1f} s" if retry_after else "open, probe due"
 
 
-def _calls(calls: list[Call]) -> Panel:
-    lines = [Text(call_line(call), overflow="ellipsis", no_wrap=True) for call in calls]
-    lines += [Text()] * (8 - len(lines))
-    return Panel(Group(*lines), title="latest calls", title_align="left")
+def _calls(calls: Sequence[Call], rows: int, gap: tuple[int, int, int, int]) -> Panel:
+    table = Table(expand=True, box=None, pad_edge=False, padding=gap, show_header=False)
+    table.add_column(justify="right", width=4, no_wrap=True)
+    table.add_column(justify="right", width=7, no_wrap=True)
+    table.add_column(width=49, no_wrap=True, overflow="ellipsis")  # two failed attempts mostly fit
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    for call in calls:
+        table.add_row(str(call.number), f"{call.seconds * 1000:.0f} ms", _path(call), Text(call.prompt, "dim"))
+    for _ in range(rows - len(calls)):
+        table.add_row("")
+    return Panel(table, title="latest calls", title_align="left")
 
 
-def call_line(call: Call) -> str:
-    """One call in one line: who answered, in what time, and who was tried before."""
+def _path(call: Call) -> Text:
+    """Who answered, and who was tried before."""
     tried = [f"{attempt.provider} {attempt.fault}" for attempt in call.attempts if attempt.fault]
-    before = f"  after {', '.join(tried)}" if tried else ""
-    return f"{call.number:>4}  {call.seconds * 1000:>5.0f} ms  {call.provider or 'LOST':<10} {call.prompt}{before}"
+    who = (call.provider, "green") if call.provider else ("LOST", "bold red")
+    return Text.assemble(who, (f" after {', '.join(tried)}" if tried else "", "yellow"))
 
 
 def _score(guarded: Client, plain: Client) -> Table:
     table = Table(expand=True, box=None, pad_edge=False)
-    table.add_column("", ratio=1)
+    table.add_column("", ratio=1, no_wrap=True)
     for name in ("answered", "lost", "slowest"):
         table.add_column(name, justify="right", width=12)
     for name, client in (("with failsafe", guarded), ("plain requests to openai", plain)):
-        lost = Text(str(client.lost), "red" if client.lost else "green")
-        table.add_row(name, f"{client.answered} of {client.sent}", lost, f"{client.slowest:.2f} s")
+        score = client.score()
+        lost = Text(str(score.lost), "red" if score.lost else "green")
+        table.add_row(name, f"{score.answered} of {score.sent}", lost, f"{score.slowest:.2f} s")
     return table
+
+
+def standing(guarded: Client, plain: Client) -> str:
+    """The score so far in one line."""
+    ours, theirs = guarded.score(), plain.score()
+    return (
+        f"so far {ours.answered} of {ours.sent} answered and {ours.lost} lost; "
+        f"the plain client: {theirs.answered} and {theirs.lost} lost"
+    )
 
 
 def account(router: Router, guarded: Client, plain: Client) -> str:
     """The account at the end, in plain words."""
+    ours, theirs = guarded.score(), plain.score()
     opened = ", ".join(f"{name} {stats.opened}x" for name, stats in router.breakers.stats().items())
-    lines = (
-        f"with failsafe: {guarded.answered} of {guarded.sent} calls answered, {guarded.lost} lost;",
-        f"               the slowest took {guarded.slowest:.2f} s, the deadline is {DEADLINE:g} s",
-        f"without:       {plain.answered} of {plain.sent} answered, {plain.lost} lost (plain requests to openai);",
-        f"               the slowest took {plain.slowest:.2f} s",
+    lines = [
+        f"with failsafe: {ours.answered} of {ours.sent} calls answered, {ours.lost} lost;",
+        f"               the slowest took {ours.slowest:.2f} s, the deadline is {DEADLINE:g} s",
+        f"without:       {theirs.answered} of {theirs.sent} answered, {theirs.lost} lost (plain requests to openai);",
+        f"               the slowest took {theirs.slowest:.2f} s",
         f"breakers:      opened {opened}",
-    )
-    return "\n".join(("", *lines))
+    ]
+    lines += [f"\ncall {call.number} ended after {call.seconds:.2f} s: {call.error or 'late'}" for call in ours.failed]
+    return "\n".join(lines)

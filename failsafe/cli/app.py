@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -12,28 +16,65 @@ from failsafe.cli.chat import chat
 from failsafe.cli.check import check
 from failsafe.cli.demo import demo
 from failsafe.cli.sim import sim
-from failsafe.errors import ConfigError, FailsafeError
+from failsafe.errors import ConfigError, FailsafeError, ProviderFault
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class _Commands(click.Group):
-    """Shows failsafe's own errors as their message: exits with 1 for a failed call, 2 for a wrong setting."""
+    """Shows errors as their message and exits with the code that docs/cli.md states."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _own_words_only():
+                return super().invoke(ctx)
         except FailsafeError as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
-            sys.exit(2 if isinstance(error, ConfigError) else 1)
+            sys.exit(2 if _asked_wrongly(error) else 1)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly when nobody reads on
+            click.echo(f"Error: {error.strerror or error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
+            if sys.stderr is not None and sys.stderr.isatty():
+                click.echo(err=True)  # the terminal has written ^C and left the line open
             sys.exit(_INTERRUPTED)
+
+
+def _asked_wrongly(error: FailsafeError) -> bool:
+    """Whether the settings or the request were refused before anything was sent."""
+    unsent = isinstance(error, ProviderFault) and error.provider is None and not error.attempts
+    return unsent or isinstance(error, ConfigError)
+
+
+@contextmanager
+def _own_words_only() -> Iterator[None]:
+    """Keep log records off the terminal: what they say is in the answers, receipts and pictures already."""
+    logger, silence = logging.getLogger("failsafe"), logging.NullHandler()
+    propagated = logger.propagate
+    logger.addHandler(silence)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = propagated
+        logger.removeHandler(silence)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="failsafe %(version)s")
 def app() -> None:
-    """Send chat requests to the best provider that works right now."""
+    """
+    Send chat requests to the best LLM provider that works right now.
+
+    Begin with `failsafe demo`, which needs no key and no network. For real calls, export a
+    provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or write a failsafe.toml, look it over
+    with `failsafe check`, and ask with `failsafe chat`.
+
+    Exit codes: 0 all went well, 1 a call or a check failed, 2 wrong settings or arguments,
+    130 interrupted.
+    """
 
 
 for command in (chat, check, demo, sim):

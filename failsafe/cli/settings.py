@@ -15,6 +15,7 @@ config_option = click.option(
     "--config",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
     help="A failsafe.toml; else $FAILSAFE_CONFIG, else the user's configuration folder, else the environment's keys.",
 )
 

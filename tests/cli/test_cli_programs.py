@@ -1,15 +1,14 @@
-"""The commands that run for a while, as programs; and what all commands share."""
+"""``failsafe sim`` and what all commands share."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -17,58 +16,56 @@ import pytest
 from click.testing import CliRunner
 
 import failsafe
+from failsafe.cli import app as app_module
 from failsafe.cli.app import app
 from failsafe.sim import SUMMARIES
-
-ROOT = Path(__file__).resolve().parents[2]
-FAILSAFE = [sys.executable, "-m", "failsafe.cli"]
-HARD_CAP = 30.0
+from tests.cli.programs import FAILSAFE, HARD_CAP, ROOT, finished, running, until
 
 
-@contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [*FAILSAFE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def until(process: subprocess.Popen[str], line: str) -> None:
-    """Read standard error up to *line*."""
-    assert process.stderr is not None
-    while line not in (said := process.stderr.readline()):
-        assert said, f"ended before it said {line!r}"
+def variables_of(exports: str) -> dict[str, str]:
+    return dict(line.removeprefix("export ").split("=", 1) for line in exports.splitlines())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_program_finds_the_fake_providers_and_a_signal_ends_them(number: int) -> None:
     with running("sim", "openai", "anthropic=overloaded") as sim:
-        until(sim, "Ctrl+C stops them")
         assert sim.stdout is not None
-        exports = [sim.stdout.readline() for _ in range(4)]
-        variables = dict(line.strip().removeprefix("export ").split("=", 1) for line in exports)
-        answer = subprocess.run(
-            [*FAILSAFE, "chat", "-m", "gpt-4.1-mini", "Hi"],
-            env={**os.environ, **variables}, cwd=ROOT, capture_output=True, text=True, timeout=HARD_CAP, check=True,
-        )  # fmt: skip
-        assert answer.stdout == "provider openai says: Hi\n"
+        variables = variables_of(sim.stdout.read())  # ends, although the program runs on
+        assert sim.poll() is None
+        answer = finished("chat", "-m", "gpt-4.1-mini", "Hi", variables=variables)
+        assert (answer.returncode, answer.stdout, answer.stderr) == (0, b"provider openai says: Hi\n", b"")
+        until(sim.stderr, f"Ctrl+C or kill {sim.pid} stops them")
         sim.send_signal(number)
         assert sim.wait(HARD_CAP) == 0
+        assert sim.stderr is not None
+        assert sim.stderr.read() == ""
 
 
 def test_the_toml_of_the_fake_providers_is_a_settings_file(tmp_path: Path) -> None:
-    with running("sim", "--toml", "gemini") as sim:
-        until(sim, "Ctrl+C stops them")
-        sim.send_signal(signal.SIGTERM)
-        out, _ = sim.communicate(timeout=HARD_CAP)
     path = tmp_path / "failsafe.toml"
-    path.write_text(out, encoding="utf-8")
-    path.chmod(0o600)
-    with failsafe.Router.from_file(path) as router:
-        assert router.providers == ("gemini",)
+    with running("sim", "--toml", "gemini", "mistral=hang") as sim:
+        assert sim.stdout is not None
+        path.write_text(sim.stdout.read(), encoding="utf-8")
+        path.chmod(0o600)
+        answer = finished("chat", "--config", str(path), "-m", "gemini-3.5-flash", "Hi")
+        assert (answer.returncode, answer.stdout) == (0, b"provider gemini says: Hi\n")
+        sim.send_signal(signal.SIGTERM)
+        assert sim.wait(HARD_CAP) == 0
+
+
+def test_a_provider_that_no_variable_leads_to_is_named() -> None:
+    with running("sim", "gemini") as sim:
+        assert sim.stdout is not None
+        assert sim.stdout.read() == ""
+        assert "gemini: use --toml" in until(sim.stderr, "no variable leads to")
+
+
+def test_fake_providers_from_a_file_have_names_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "cloud.toml"
+    path.write_text('[providers.first]\nvendor = "openai"\nbehaviour = "hang"\n[providers.second]\n', encoding="utf-8")
+    with running("sim", "--toml", "--file", str(path)) as sim:
+        assert sim.stdout is not None
+        assert re.findall(r'^\[providers\."(\w+)"\]', sim.stdout.read(), re.MULTILINE) == ["first", "second"]
 
 
 def test_every_behaviour_is_listed() -> None:
@@ -79,15 +76,25 @@ def test_every_behaviour_is_listed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["openai=hagn"], "hang"),
-        (["openai", "openai"], "names that differ"),
-        (["openai", "--file", __file__], "either names or --file"),
+        (["openai=hagn"], "'hagn' is no behaviour: did you mean hang?"),
+        (["opneai"], "'opneai' is no vendor: did you mean openai?"),
+        (["openai=qqqqq"], "'qqqqq' is no behaviour: failsafe sim --list"),
+        (["=hang"], "'' is no vendor"),
+        (["openai", "openai=hang"], "openai is named twice"),
+        (["openai", "--file", __file__], "--file says it all"),
+        (["--port", "4000", "--file", __file__], "--file says it all"),
+        (["--port", "65534"], "leaves too few ports for 3 providers"),
+        (["--port", "0"], "0 is not in the range"),
+        (["--file", "/nowhere.toml"], "does not exist"),
+        (["--file", __file__], "test_cli_programs.py: the simulation's TOML cannot be read"),
+        (["--file", sys.executable], "this is not UTF-8"),
     ],
 )
 def test_wrong_fake_providers_are_refused_with_a_hint(arguments: list[str], said: str) -> None:
     result = CliRunner().invoke(app, ["sim", *arguments])
     assert result.exit_code == 2
     assert said in result.stderr
+    assert len(result.stderr.splitlines()) <= 4  # no list of sixty behaviours
 
 
 def test_a_port_in_use_is_a_clear_error() -> None:
@@ -95,50 +102,79 @@ def test_a_port_in_use_is_a_clear_error() -> None:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(app, ["sim", "openai", "--port", str(port)])
     assert result.exit_code == 2
-    assert str(port) in result.stderr
+    assert f"cannot listen (Address already in use); ports asked for: openai {port}" in result.stderr
 
 
-def test_the_demonstration_loses_no_call_and_says_what_a_plain_client_lost() -> None:
-    done = subprocess.run(
-        [*FAILSAFE, "demo", "--seconds", "4", "--rate", "6"],
-        cwd=ROOT, capture_output=True, text=True, timeout=HARD_CAP, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "openai hangs" in done.stdout
-    assert "breaker of openai: closed -> open" in done.stdout
-    score = re.search(r"with failsafe: (\d+) of (\d+) calls answered, 0 lost", done.stdout)
-    plain = re.search(r"without: +(\d+) of \d+ answered, (\d+) lost", done.stdout)
-    assert score
-    assert plain
-    assert score[1] == score[2]
-    assert int(plain[2]) > 0
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_one_line_names_it(missing: str) -> None:
+    script = f"""
+import sys
+from importlib.machinery import PathFinder
 
+class NotInstalled:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name.partition(".")[0])
 
-def test_ctrl_c_ends_the_demonstration_with_the_account_so_far() -> None:
-    with running("demo", "--plain", "--seconds", "60") as play:
-        assert play.stdout is not None
-        assert "all three are healthy" in play.stdout.readline()
-        play.send_signal(signal.SIGINT)
-        out, err = play.communicate(timeout=HARD_CAP)
-    assert "with failsafe:" in out
-    assert "Traceback" not in err
-    assert play.returncode == 0
-
-
-def test_without_click_one_line_names_the_extra() -> None:
-    script = "import sys; sys.modules['click'] = None; from failsafe.cli import main; main()"
+sys.meta_path.insert(0, NotInstalled)
+from failsafe.cli import main
+main()
+"""
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["failsafe: the command line needs click; pip install 'failsafe-llm[cli]'"]
+    assert done.stderr == f"failsafe: the command line needs {missing}; pip install 'failsafe-llm[cli]'\n"
 
 
 def test_the_page_names_every_command_and_option() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## `failsafe (\w+)`", page, re.MULTILINE)) == set(app.commands)
     for name, command in app.commands.items():
         section = page.partition(f"## `failsafe {name}`")[2].partition("\n## ")[0]
-        options = {each.opts[-1] for each in command.params if isinstance(each, click.Option)}
-        assert set(re.findall(r"`(--[a-z-]+)", section)) == options - {"--help"}
+        options = {each for param in command.params if isinstance(param, click.Option) for each in param.opts}
+        listed = {each for line in re.findall(r"^- (`-.*?):", section, re.MULTILINE) for each in line.split("`")[1::2]}
+        assert listed == options
+
+
+def test_every_command_explains_itself_within_80_columns() -> None:
+    for name in ("", *app.commands):
+        result = CliRunner().invoke(app, [*name.split(), "--help"])
+        assert result.exit_code == 0
+        assert max(map(len, result.stdout.splitlines())) <= 80
+        assert "..." not in result.stdout.partition("Commands:")[2]  # no summary is cut off
+
+
+def test_the_shell_can_complete_the_commands() -> None:
+    done = finished(variables={"_FAILSAFE_COMPLETE": "bash_complete", "COMP_WORDS": "failsafe ch", "COMP_CWORD": "1"})
+    assert done.stdout.decode().split() == ["plain,chat", "plain,check"]
 
 
 def test_the_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"failsafe {failsafe.__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_an_error_in_one_line() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [*FAILSAFE, "sim", "--list"], stdout=full, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*FAILSAFE, "sim", "--list"], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_loggers_of_the_process_are_left_as_they_were() -> None:
+    logger = logging.getLogger("failsafe")
+    before = (logger.propagate, list(logger.handlers))
+    with app_module._own_words_only():
+        assert not logger.propagate
+    assert (logger.propagate, logger.handlers) == before

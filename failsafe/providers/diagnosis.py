@@ -99,7 +99,7 @@ def _of_another_kind(text: str, provider: str, vendor: str, prefixes: Mapping[st
         return meaning
     start, owners = _owners(text, prefixes)
     if owners and vendor not in owners and start != _SHARED:
-        return f"it looks like a key of {' or '.join(owners)}, and was sent to {provider}"
+        return f"it looks like a key of {' or '.join(owners)}, and is set for {provider}"
     return None
 
 

@@ -169,7 +169,7 @@ def test_a_rejected_key_is_diagnosed_and_shows_nowhere() -> None:
     echo = openai(f"Incorrect API key provided: {key.reveal()}", None, key.reveal(), key.reveal()[:20])
     row = Row("openai", 401, echo, Fault.AUTH, headers={"x-request-id": key.reveal()})
     failure = failure_of(row, secrets=(key,), provider="main")
-    assert failure.diagnosis == "main rejected the key: it looks like a key of openrouter, and was sent to main"
+    assert failure.diagnosis == "main rejected the key: it looks like a key of openrouter, and is set for main"
     assert failure.message.endswith(f"[masked]; {failure.diagnosis}")
     assert "sk-or" not in repr(failure)
     assert "0123456" not in repr(failure)

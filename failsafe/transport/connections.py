@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import queue
+import re
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -13,24 +15,47 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 
 from failsafe.models import Phase
-from failsafe.transport.exchange import current
-from failsafe.transport.sockets import DeadlineSocket, DeadlineTLSSocket, claim, open_socket
+from failsafe.transport.exchange import Exchange, current
+from failsafe.transport.sockets import DeadlineSocket, claim, has_more, held_by, open_socket
 
+_DIGITS = re.compile(r"\d{1,18}", re.ASCII)
 _JOINED = 65_536  # bytes of body that are worth copying to leave in one packet with the head
 
 
 class FinalResponse(http.client.HTTPResponse):
     """
-    An answer without interim ones (1xx) before it and with headers that are headers.
+    An answer whose beginning and end are certain.
 
-    The standard library drops no interim answer but 100, and leaves out every header after one it cannot read.
+    The standard library drops no interim answer (1xx) but 100, leaves out every header after one it cannot
+    read, guesses where a body ends when the headers contradict each other, and does not look whether more
+    was sent than the answer, which the next one on that connection would begin with.
     """
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._held = held_by(sock)
 
     def begin(self) -> None:
         """Read the head of the answer."""
         super().begin()
-        if not self.msg.is_multipart() and self.msg.get_payload():
+        if self.msg.defects and self.msg.get_payload():
             raise http.client.HTTPException("a line among the headers is no header")
+        self._check_framing()
+        if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.will_close = True
+
+    def _check_framing(self) -> None:
+        """Refuse a body whose end two servers could see at two places (RFC 9112 section 6.3)."""
+        coding = self.msg.get("transfer-encoding")
+        lengths = self.msg.get_all("content-length", ())
+        if coding is not None:
+            if coding.strip().lower() != "chunked":
+                raise http.client.HTTPException("its Transfer-Encoding is unknown")
+            if lengths:
+                del self.msg["content-length"]
+                self.will_close = True
+        elif lengths and (len(set(lengths)) > 1 or not _DIGITS.fullmatch(lengths[0].strip())):
+            raise http.client.HTTPException("its Content-Length is no length")
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -38,6 +63,12 @@ class FinalResponse(http.client.HTTPResponse):
             if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
+
+    def _close_conn(self) -> None:
+        finished = not self.chunk_left if self.chunked else self.length == 0
+        if finished and not self.will_close and has_more(self.fp, self._held):
+            self._held.spoilt = True
+        super()._close_conn()  # type: ignore[misc]
 
 
 class DeadlineConnection(HTTPConnection):
@@ -50,13 +81,21 @@ class DeadlineConnection(HTTPConnection):
         exchange = current()
         try:
             exchange.connecting()
-            held = open_socket(self._dns_host.strip("[]"), self.port, exchange, self.socket_options)
+            held = self._open(exchange)
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "timed out") from error
         except OSError as error:
             raise NewConnectionError(self, "failed") from error
         exchange.phase = Phase.PROXY if self.proxy_is_tunneling else Phase.TLS
         return held
+
+    def _open(self, exchange: Exchange) -> DeadlineSocket:
+        """Connect, trying once more at once; urllib3 would do so too, with a warning on the user's terminal."""
+        target = self._dns_host.strip("[]"), self.port, exchange, self.socket_options
+        with suppress(OSError):
+            return open_socket(*target)
+        exchange.connecting()  # raises when no time is left
+        return open_socket(*target)
 
     def _tunnel(self) -> None:
         super()._tunnel()
@@ -141,12 +180,17 @@ class IdleConnections:
             raise queue.Empty from None
 
     def put(self, connection: HTTPConnection | None, block: bool = False) -> None:  # noqa: ARG002
-        """Keep *connection*, if there is room; None, urllib3's empty place, needs none."""
+        """
+        Keep *connection* if there is room, else close it; None, urllib3's empty place, needs none.
+
+        It never says that it is full: urllib3 would warn of what is no fault of the user's.
+        """
         if connection is None:
             return
-        if len(self._idle) >= self._most:
-            raise queue.Full
-        self._idle.append(connection)
+        if len(self._idle) < self._most:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def qsize(self) -> int:
         """How many are idle."""
@@ -179,6 +223,8 @@ def _give_back(connection: HTTPConnection | None) -> None:
     """Let go of a connection before another thread can see it: a late cancellation must not end its call."""
     if connection is None:
         return
-    held = current().release()
-    if isinstance(held, DeadlineSocket | DeadlineTLSSocket):
+    held: Any = current().release()
+    if held is not None:
         held.exchange = None
+        if held.spoilt:
+            connection.close()

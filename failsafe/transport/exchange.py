@@ -36,8 +36,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_forget", "_lock", "_outer", "_socket", "_wake", "answer", "blame", "cancelled", "clock", "limit", "limits",
-        "phase", "reached_out", "wrote",
+        "_forget", "_lock", "_outer", "_socket", "_wake", "answer", "at_once", "blame", "cancelled", "clock", "limit",
+        "limits", "phase", "reached_out", "wrote",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -55,6 +55,8 @@ class Exchange:
         """The answer, once its head was read."""
         self.blame = ""
         """Why there is no connection, in words, once that is known."""
+        self.at_once = False
+        """Whether operations take what lies in this process already, and ask the network for nothing."""
         self.cancelled = False
         """Whether :meth:`cancel` was called."""
         self._lock = threading.RLock()  # a signal handler may cancel while this thread holds it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -22,12 +21,13 @@ from failsafe.secret import Secret
 from failsafe.transport import mapping, tls
 from failsafe.transport.adapter import DeadlineAdapter, Headers, ReadyRequest
 from failsafe.transport.base import Limits, RawAnswer
-from failsafe.transport.body import read_body
+from failsafe.transport.body import read_body, read_refusal
 from failsafe.transport.exchange import Exchange, current
 from failsafe.transport.proxies import choose_proxy
 from failsafe.transport.sockets import spelled
 
 _PORTS = {"http": 80, "https": 443}
+_REFUSAL_WAIT = 2.0  # seconds for the body of an answer that is no success: its status has said enough to go on
 _SOCKETS_DECIDE: Any = Timeout(connect=None, read=None)
 
 
@@ -165,12 +165,10 @@ class RequestsTransport:
         return RawAnswer(status=response.status_code, headers=response.headers, body=body)
 
     def _body(self, response: requests.Response, exchange: Exchange) -> bytes:
-        try:
+        if 200 <= response.status_code < 300:
             return read_body(response.raw, exchange.limits.max_bytes)
-        except Exception:
-            if response.status_code < HTTPStatus.BAD_REQUEST:
-                raise
-        return b""  # a refusal is known by its status and headers, however its body ended
+        exchange.limit = exchange.limit.sooner(_REFUSAL_WAIT)
+        return read_refusal(response.raw, exchange.limits.max_bytes)
 
     def _tls_context(self) -> ssl.SSLContext:
         try:
@@ -222,7 +220,7 @@ def _merged(headers: Mapping[str, str], auth_header: str) -> dict[str, str]:
     ours = {
         "User-Agent": f"failsafe-llm/{__version__}",
         "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate",
+        "Accept-Encoding": "gzip",
         "Content-Type": "application/json",
     }
     spelling = {name.lower(): name for name in (*ours, auth_header)}

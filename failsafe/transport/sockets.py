@@ -8,6 +8,7 @@ lower their timeout to what is left before every operation; no thread watches ov
 from __future__ import annotations
 
 import errno
+import io
 import os
 import socket
 import ssl
@@ -24,6 +25,12 @@ class DeadlineSocket(socket.socket):
 
     exchange: Exchange | None = None
     """The exchange it serves, or None while it is idle in the pool."""
+    spoilt = False
+    """Whether more came than an answer, so that the next one would begin with what is none of it."""
+
+    def pending(self) -> int:
+        """Bytes received and not yet read: a plain socket keeps none."""
+        return 0
 
     def recv(self, *args: Any) -> bytes:
         """Receive, for as long as the exchange may."""
@@ -51,6 +58,8 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
     exchange: Exchange | None = None
     """The exchange it serves, or None while it is idle in the pool."""
+    spoilt = False
+    """Whether more came than an answer, so that the next one would begin with what is none of it."""
 
     def do_handshake(self, block: bool = False) -> None:
         """Take the plain socket's place in the exchange of this thread, and shake hands in time."""
@@ -87,10 +96,32 @@ def claim(held: Any, exchange: Exchange) -> None:
     Raises:
         GaveUp: The exchange is cancelled.
     """
-    if not isinstance(held, DeadlineSocket | DeadlineTLSSocket):
-        held = held.socket
+    held = held_by(held)
     held.exchange = exchange
     exchange.claim(held)
+
+
+def held_by(sock: Any) -> Any:
+    """The socket among those above that *sock* is, or that urllib3's TLS-in-TLS *sock* is around."""
+    return sock if isinstance(sock, DeadlineSocket | DeadlineTLSSocket) else sock.socket
+
+
+def has_more(reader: io.BufferedReader, held: DeadlineSocket | DeadlineTLSSocket) -> bool:
+    """
+    Whether bytes lie in the *reader*, or decrypted within the TLS layer of *held*, that nobody read yet.
+
+    Nobody sees those who looks at the socket itself, as urllib3 does before it uses a connection again.
+    """
+    exchange = held.exchange
+    if exchange is None:
+        return False
+    exchange.at_once = True
+    try:
+        return bool(reader.peek(1))
+    except (OSError, ValueError):  # nobody can tell
+        return True
+    finally:
+        exchange.at_once = False
 
 
 def open_socket(
@@ -175,6 +206,8 @@ def _arm(held: DeadlineSocket | DeadlineTLSSocket, *, writing: bool = False) -> 
     exchange = held.exchange
     if exchange is None:
         return
+    if exchange.at_once and not held.pending():
+        raise BlockingIOError(errno.EAGAIN, "nothing is there")
     held.settimeout(exchange.left)
     if writing:
         exchange.wrote = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from failsafe.faults import Fault
 from failsafe.models import Phase
+from failsafe.transport import requests_transport
 from failsafe.transport.requests_transport import RequestsTransport
 from tests.transport.exchanges import answered, exchange, failed
 from tests.transport.raw_server import Peer, RawServer, answer, answer_once
@@ -98,18 +100,72 @@ def test_a_body_that_stops_short_is_cut(connect: Connect, cut: bytes, received: 
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "read"),
     [
-        pytest.param(b"Content-Length: 9\r\n\r\n123", id="cut"),
-        pytest.param(b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n123", id="not-gzip"),
-        pytest.param(b"Content-Length: 99999999999\r\n\r\n123", id="too-large"),
+        pytest.param(b"Content-Length: 9\r\n\r\n123", b"123", id="cut"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n3\r\n123\r\n9\r\n", b"123", id="cut-between-chunks"),
+        pytest.param(b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n123", b"", id="not-gzip"),
+        pytest.param(ZIPPED + b"\r\n" + gzip.compress(b"123")[:-8], b"123", id="cut-gzip"),
+        pytest.param(b"Content-Length: 99999999999\r\n\r\n123", b"123", id="too-large"),
     ],
 )
-def test_a_refusal_with_a_broken_body_is_known_by_its_status(connect: Connect, body: bytes) -> None:
+@pytest.mark.parametrize("status", [302, 401, 429, 500])
+def test_a_refusal_with_a_broken_body_is_known_by_its_status(
+    connect: Connect, status: int, body: bytes, read: bytes
+) -> None:
     """Taken for a cut answer, a rate limit would count as a failure of the service and lose its Retry-After."""
-    with RawServer(answer_once(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\n" + body)) as server:
+    with RawServer(answer_once(b"HTTP/1.1 %d No\r\nRetry-After: 7\r\n" % status + body)) as server:
         outcome = answered(exchange(connect(server.url)))
-    assert (outcome.status, outcome.headers["Retry-After"], outcome.body) == (429, "7", b"")
+    assert (outcome.status, outcome.headers["Retry-After"], outcome.body) == (status, "7", read)
+
+
+def test_a_refusal_whose_body_stalls_is_not_waited_for(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests_transport, "_REFUSAL_WAIT", 0.1)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 401 No\r\nContent-Length: 99\r\n\r\nwrong key")
+        peer.hang()
+
+    with RawServer(script) as server:
+        started = time.monotonic()  # noqa: TID251 -- measures real sockets
+        outcome = answered(exchange(connect(server.url), timeout=5))
+        elapsed = time.monotonic() - started  # noqa: TID251
+    assert (outcome.status, outcome.body) == (401, b"wrong key")
+    assert 0.09 <= elapsed <= 0.3
+
+
+def test_of_an_endless_refusal_a_megabyte_is_read(connect: Connect) -> None:
+    with RawServer(answer_once(b"HTTP/1.1 500 No\r\n\r\n" + b"x" * 1_200_000)) as server:
+        assert answered(exchange(connect(server.url))).body == b"x" * 2**20
+
+
+@pytest.mark.parametrize("cut", [1, 4, 8, 9, 30])
+def test_gzip_that_stops_short_of_its_end_is_cut_however_much_of_it_unfolds(connect: Connect, cut: int) -> None:
+    """All of the text may be there, and nothing says so but the end that is missing."""
+    with RawServer(answer(sized(gzip.compress(TEXT)[:-cut], ZIPPED))) as server:
+        failure = failed(exchange(connect(server.url)))
+    assert (failure.fault, failure.status) == (Fault.TRUNCATED, 200)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(gzip.compress(TEXT)[:-8] + bytes(8), id="wrong-checksum"),
+        pytest.param(gzip.compress(b"") * 1000, id="members-without-end"),
+    ],
+)
+def test_gzip_that_is_none_is_malformed(connect: Connect, spoilt: bytes) -> None:
+    with RawServer(answer(sized(spoilt, ZIPPED))) as server:
+        failure = failed(exchange(connect(server.url)))
+    assert (failure.fault, failure.message) == (Fault.MALFORMED, "the answer's body cannot be decompressed")
+
+
+@pytest.mark.parametrize("rest", [b"", b"not gzip", bytes(20), gzip.compress(b"")], ids=["", "text", "zeros", "member"])
+def test_gzip_in_parts_is_put_together_and_what_follows_it_is_ignored(connect: Connect, rest: bytes) -> None:
+    packed = gzip.compress(TEXT[:1000]) + gzip.compress(TEXT[1000:]) + rest
+    with RawServer(answer(sized(packed, ZIPPED))) as server:
+        assert answered(exchange(connect(server.url))).body == TEXT
 
 
 def test_a_body_cut_by_a_reset_is_cut(connect: Connect) -> None:

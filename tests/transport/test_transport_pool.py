@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import Empty, Full
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -278,8 +278,12 @@ def test_idle_connections_come_back_newest_first_up_to_their_number() -> None:
     idle_connections.put(None)
     idle_connections.put(first)
     idle_connections.put(second)
-    with pytest.raises(Full):
-        idle_connections.put(DeadlineConnection("c"))
+    third = DeadlineConnection("c")
+    ours, theirs = socket.socketpair()
+    third.sock = ours
+    idle_connections.put(third)
+    assert ours.fileno() < 0
+    theirs.close()
     assert [idle_connections.get(), idle_connections.get()] == [second, first]
     with pytest.raises(Empty):
         idle_connections.get()

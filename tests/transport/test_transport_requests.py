@@ -47,7 +47,7 @@ def test_a_request_is_its_body_its_headers_and_nothing_else(connect: Connect) ->
                 "host": f"127.0.0.1:{server.port}",
                 "user-agent": f"failsafe-llm/{__version__}",
                 "accept": "application/json",
-                "accept-encoding": "gzip, deflate",
+                "accept-encoding": "gzip",
                 "content-type": "application/json",
                 "content-length": str(len(BODY)),
                 "authorization": f"Bearer {KEY}",

@@ -42,7 +42,7 @@ def test_every_error_of_a_provider_comes_from_a_fault() -> None:
 def test_every_fault_that_an_answer_can_mean_has_a_way_to_be_recognised() -> None:
     recognised = {rule.fault for rule in RULES} | set(STATUSES.values())
     seen_by_the_transport_or_a_dialect = {
-        Fault.CONNECT_TIMEOUT, Fault.TIMEOUT, Fault.DISCONNECTED, Fault.TRUNCATED, Fault.MALFORMED, Fault.CANCELLED,
+        Fault.CONNECT_TIMEOUT, Fault.TIMEOUT, Fault.DISCONNECTED, Fault.TRUNCATED, Fault.CANCELLED,
     }  # fmt: skip
     assert recognised | seen_by_the_transport_or_a_dialect == set(Fault)
     assert recognised & seen_by_the_transport_or_a_dialect == set()

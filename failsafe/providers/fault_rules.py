@@ -107,7 +107,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         fault=Fault.MISCONFIGURED,
         why="a page instead of an API's answer: base_url leads somewhere else",
-        statuses=_on(400),
+        statuses=_on(400, 422),
         page=True,
     ),
     # The content policy.
@@ -359,9 +359,16 @@ RULES: tuple[Rule, ...] = (
         own_answer=False,
     ),
     Rule(
-        fault=Fault.MISCONFIGURED,
+        fault=Fault.BAD_REQUEST,
+        why="a body that the API's own parser cannot read, answered in plain text",
+        vendors=_of("xai"),
+        statuses=_on(400, 422),
+        text=_text(r"failed to deserialize"),
+    ),
+    Rule(
+        fault=Fault.MALFORMED,
         why="plain text or nothing instead of the provider's own refusal: it proves no mistake of the caller's",
-        statuses=_on(400),
+        statuses=_on(400, 422),
         own_answer=False,
     ),
     Rule(
@@ -421,11 +428,9 @@ def by_status(status: int) -> Fault:
     known = STATUSES.get(status)
     if known is not None:
         return known
-    if status < 300:
-        return Fault.MALFORMED
-    if status < 400:
+    if 300 <= status < 400:
         return Fault.MISCONFIGURED
-    return Fault.BAD_REQUEST if status < 500 else Fault.SERVER
+    return Fault.MALFORMED if status < 500 else Fault.SERVER
 
 
 IMPLIED_STATUSES: dict[str, int] = {

@@ -82,7 +82,7 @@ def test_no_row_of_the_status_table_is_without_an_answer_that_needs_it() -> None
     [
         (range(100, 300), Fault.MALFORMED),
         (range(300, 400), Fault.MISCONFIGURED),
-        ([432, 450, 497], Fault.BAD_REQUEST),
+        ([406, 418, 432, 450, 497], Fault.MALFORMED),
         ([500, 502, 504, 520, 524, 530, 598, 999], Fault.SERVER),
     ],
 )

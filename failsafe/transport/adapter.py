@@ -15,11 +15,11 @@ from urllib3 import HTTPConnectionPool, PoolManager, Retry
 
 from failsafe.transport.connections import DeadlinePool, DeadlineTLSPool
 
-SENT_ONCE = Retry(
-    total=None, connect=0, read=False, redirect=False, status=0, other=0,
+CONNECT_ONCE_MORE = Retry(
+    total=None, connect=1, read=False, redirect=False, status=0, other=0,
     respect_retry_after_header=False, raise_on_status=False,
 )  # fmt: skip
-"""urllib3 repeats nothing; the one further try to connect is :class:`DeadlineConnection`'s own, without a warning."""
+"""One more try to connect, nothing else; it waits for nothing, and the connect limit spans both tries."""
 
 _POOL_CLASSES = {"http": DeadlinePool, "https": DeadlineTLSPool}
 
@@ -112,7 +112,7 @@ class DeadlineAdapter(HTTPAdapter):
         pool_size: int,
         make_context: Callable[[], ssl.SSLContext],
     ) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=SENT_ONCE)
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=CONNECT_ONCE_MORE)
         self._scheme, self._host, self._port = origin
         self._proxy = proxy
         self._make_context = make_context

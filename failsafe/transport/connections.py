@@ -6,7 +6,6 @@ import http.client
 import queue
 import re
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -15,7 +14,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 
 from failsafe.models import Phase
-from failsafe.transport.exchange import Exchange, current
+from failsafe.transport.exchange import current
 from failsafe.transport.sockets import DeadlineSocket, claim, has_more, held_by, open_socket
 
 _DIGITS = re.compile(r"\d{1,18}", re.ASCII)
@@ -81,21 +80,13 @@ class DeadlineConnection(HTTPConnection):
         exchange = current()
         try:
             exchange.connecting()
-            held = self._open(exchange)
+            held = open_socket(self._dns_host.strip("[]"), self.port, exchange, self.socket_options)
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "timed out") from error
         except OSError as error:
             raise NewConnectionError(self, "failed") from error
         exchange.phase = Phase.PROXY if self.proxy_is_tunneling else Phase.TLS
         return held
-
-    def _open(self, exchange: Exchange) -> DeadlineSocket:
-        """Connect, trying once more at once; urllib3 would do so too, with a warning on the user's terminal."""
-        target = self._dns_host.strip("[]"), self.port, exchange, self.socket_options
-        with suppress(OSError):
-            return open_socket(*target)
-        exchange.connecting()  # raises when no time is left
-        return open_socket(*target)
 
     def _tunnel(self) -> None:
         super()._tunnel()

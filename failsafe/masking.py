@@ -17,7 +17,7 @@ from failsafe.secret import Secret
 MASK = "[masked]"
 """What stands in place of a key."""
 
-_ECHO = 8  # this many characters of a key in a row, from its start or its end, give it away
+_ECHO = 8  # this many characters of a key in a row, from anywhere in it, give it away
 
 _KEY_SHAPES = r"""
     (?<![A-Za-z0-9]) (?:
@@ -44,8 +44,8 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     """
     Return *text* in one line, without keys and without control characters.
 
-    Removed are every key of *secrets*, any echo of at least eight characters of one from its
-    start or its end, and whatever looks like a key of a known provider or like a bearer token.
+    Removed are every key of *secrets*, any eight or more characters in a row of one (a key is echoed
+    cut, shortened in the middle or broken into lines), and whatever looks like a key of a known provider or like a bearer token.
     A key of fewer than eight characters (``none``, ``ollama``) is removed where it stands as a
     word of its own, so that it does not spoil other words. Never raises.
 
@@ -80,30 +80,16 @@ def _written_forms(secret: Secret) -> set[str]:
 
 
 def _echoes(line: str, key: str) -> Iterator[tuple[int, int]]:
-    """Where the whole key, its start or its end stands in *line*."""
+    """Where the whole key, or enough of it in a row to give it away, stands in *line*."""
     if len(key) < _ECHO:
         yield from (match.span() for match in re.finditer(rf"(?<!\w){re.escape(key)}(?!\w)", line))
         return
-    for start in _positions(line, key[:_ECHO]):
-        yield start, start + _common_start(line[start : start + len(key)], key)
-    for start in _positions(line, key[-_ECHO:]):
-        end = start + _ECHO
-        yield end - _common_start(line[max(0, end - len(key)) : end][::-1], key[::-1]), end
-
-
-def _positions(line: str, part: str) -> Iterator[int]:
-    start = line.find(part)
-    while start >= 0:
-        yield start
-        start = line.find(part, start + 1)
-
-
-def _common_start(one: str, other: str) -> int:
-    """How many characters *one* and *other* share from the start."""
-    for index, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return index
-    return min(len(one), len(other))
+    half = _ECHO // 2
+    for place in range(0, len(line), half):  # every echo holds one of these halves whole, and few other texts do
+        if line[place : place + half] in key:
+            for start in range(max(place - half + 1, 0), min(place, len(line) - _ECHO) + 1):
+                if line[start : start + _ECHO] in key:
+                    yield start, start + _ECHO
 
 
 def _cover(line: str, spans: list[tuple[int, int]]) -> str:

@@ -11,6 +11,7 @@ _HEADERS = (
     *("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id", "x-generation-id"),
     "cf-ray",  # last: only a content network in between knows it
 )
+_LONGEST = 200
 
 
 def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> str | None:
@@ -23,7 +24,7 @@ def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> st
     """
     for name in _HEADERS:
         value = headers.get(name)
-        identity = shorten(mask(value, secrets), 200) if value else ""
+        identity = shorten(mask(value[: 5 * _LONGEST], secrets), _LONGEST) if value else ""
         if identity:
             return identity
     return None

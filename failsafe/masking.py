@@ -45,8 +45,8 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     Return *text* in one line, without keys and without control characters.
 
     Removed are every key of *secrets*, any eight or more characters in a row of one (a key is echoed
-    cut, shortened in the middle or broken into lines), and whatever looks like a key of a known provider or like a bearer token.
-    A key of fewer than eight characters (``none``, ``ollama``) is removed where it stands as a
+    cut, shortened in the middle or broken into lines), and whatever looks like a key of a known provider or
+    like a bearer token. A key of fewer than eight characters (``none``, ``ollama``) is removed where it stands as a
     word of its own, so that it does not spoil other words. Never raises.
 
     Args:

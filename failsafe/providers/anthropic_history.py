@@ -18,6 +18,7 @@ from failsafe.providers.common import Changes, own_data, plain_text, read_image,
 from failsafe.providers.native import (
     REASONING_PARTS,
     PastCall,
+    Turns,
     is_empty_assistant,
     note_foreign,
     note_unsent,
@@ -55,15 +56,15 @@ class History:
 
     def __init__(self, messages: Sequence[Message], target: Target, changes: Changes) -> None:
         self.system: list[Block] = []
-        self.turns: list[dict[str, Any]] = []
+        self._turns = Turns("Anthropic", "content", changes)
+        self.turns = self._turns.all
         self.calls_tools = False
         self._target = target
         self._changes = changes
         self._ids = _ToolIds(changes)
-        self._last_role = ""
         for index, message in enumerate(messages):
             self._add(message, f"messages[{index}]")
-        self._check_order()
+        self._turns.check_order()
 
     @property
     def ends_with_assistant(self) -> bool:
@@ -92,28 +93,11 @@ class History:
             if self.turns:
                 self._changes.rewritten(place, "a system text amid the conversation, moved to the front")
         elif role == "assistant":
-            self._append("assistant", _marked(self._assistant_blocks(message, place), message), role)
+            self._turns.add("assistant", _marked(self._assistant_blocks(message, place), message), role)
         elif role == "tool":
-            self._append("user", _marked([self._tool_result(message, place)], message), role)
+            self._turns.add("user", _marked([self._tool_result(message, place)], message), role)
         else:
-            self._append("user", _marked(self._blocks(message, place), message), role)
-
-    def _append(self, role: str, blocks: list[Block], said_by: str) -> None:
-        if not blocks:
-            return
-        if not self.turns or self.turns[-1]["role"] != role:
-            self.turns.append({"role": role, "content": list(blocks)})
-        else:
-            self.turns[-1]["content"] += blocks
-            if said_by == self._last_role != "tool":
-                self._changes.rewritten("messages", f"neighbouring {said_by} messages joined into one turn")
-        self._last_role = said_by
-
-    def _check_order(self) -> None:
-        if not self.turns:
-            raise CannotExpress("Anthropic needs a user message that is not empty")
-        if self.turns[0]["role"] != "user":
-            raise CannotExpress("Anthropic needs the user to speak first, and this conversation begins otherwise")
+            self._turns.add("user", _marked(self._blocks(message, place), message), role)
 
     def _assistant_blocks(self, message: Message, place: str) -> list[Block]:
         calls = past_calls(message, place)

@@ -21,6 +21,7 @@ from failsafe.providers.common import Changes, own_data, plain_text, read_image,
 from failsafe.providers.native import (
     REASONING_PARTS,
     PastCall,
+    Turns,
     is_empty_assistant,
     note_foreign,
     note_unsent,
@@ -58,15 +59,15 @@ class History:
 
     def __init__(self, messages: Sequence[Message], target: Target, changes: Changes) -> None:
         self.system: list[Part] = []
-        self.contents: list[dict[str, Any]] = []
+        self._turns = Turns("Gemini", "parts", changes)
+        self.contents = self._turns.all
         self._target = target
         self._changes = changes
         self._calls: dict[str, _Called] = {}
         self._order = itertools.count()
-        self._last_role = ""
         for index, message in enumerate(messages):
             self._add(message, f"messages[{index}]")
-        self._check_order()
+        self._turns.check_order()
 
     def _add(self, message: Message, place: str) -> None:
         note_unsent(message, place, self._changes)
@@ -76,28 +77,11 @@ class History:
             if self.contents:
                 self._changes.rewritten(place, "a system text amid the conversation, moved to the front")
         elif role == "assistant":
-            self._append("model", self._model_parts(message, place), role)
+            self._turns.add("model", self._model_parts(message, place), role)
         elif role == "tool":
             self._add_result(message, place)
         else:
-            self._append("user", self._parts(message, place), role)
-
-    def _append(self, role: str, parts: list[Part], said_by: str) -> None:
-        if not parts:
-            return
-        if not self.contents or self.contents[-1]["role"] != role:
-            self.contents.append({"role": role, "parts": list(parts)})
-        else:
-            self.contents[-1]["parts"] += parts
-            if said_by == self._last_role != "tool":
-                self._changes.rewritten("messages", f"neighbouring {said_by} messages joined into one turn")
-        self._last_role = said_by
-
-    def _check_order(self) -> None:
-        if not self.contents:
-            raise CannotExpress("Gemini needs a user message that is not empty")
-        if self.contents[0]["role"] != "user":
-            raise CannotExpress("Gemini needs the user to speak first, and this conversation begins otherwise")
+            self._turns.add("user", self._parts(message, place), role)
 
     def _model_parts(self, message: Message, place: str) -> list[Part]:
         calls = past_calls(message, place)
@@ -124,7 +108,7 @@ class History:
         if called.id is not None:
             function["id"] = called.id
         self._check_text_only(message, place)
-        self._append("user", [{"functionResponse": function}], "tool")
+        self._turns.add("user", [{"functionResponse": function}], "tool")
         called.answer = function
         self._sort_results()
 

@@ -105,6 +105,53 @@ def _means_nothing(value: Any) -> bool:
     return value == "auto" or (isinstance(value, Mapping) and value.get("type") == "text")
 
 
+class Turns:
+    """
+    A conversation in which two roles take turns, as the native dialects want it. Lives for one ``build``.
+
+    Args:
+        vendor: Whose conversation it is, for the reasons of a refusal.
+        inside: The field of a turn that holds its pieces (``"content"``, ``"parts"``).
+        changes: Where changes are noted.
+
+    Attributes:
+        all: The turns, each ``{"role", inside}``.
+    """
+
+    __slots__ = ("_changes", "_inside", "_last_speaker", "_vendor", "all")
+
+    def __init__(self, vendor: str, inside: str, changes: Changes) -> None:
+        self.all: list[dict[str, Any]] = []
+        self._vendor = vendor
+        self._inside = inside
+        self._changes = changes
+        self._last_speaker = ""
+
+    def add(self, role: str, pieces: Sequence[Any], said_by: str) -> None:
+        """Let *role* say *pieces*, in its last turn if it is still speaking; *said_by* is the message's own role."""
+        if not pieces:
+            return
+        if not self.all or self.all[-1]["role"] != role:
+            self.all.append({"role": role, self._inside: list(pieces)})
+        else:
+            self.all[-1][self._inside] += pieces
+            if said_by == self._last_speaker != "tool":
+                self._changes.rewritten("messages", f"neighbouring {said_by} messages joined into one turn")
+        self._last_speaker = said_by
+
+    def check_order(self) -> None:
+        """
+        Go on, or raise.
+
+        Raises:
+            CannotExpress: Nobody says anything, or somebody else than the user speaks first.
+        """
+        if not self.all:
+            raise CannotExpress(f"{self._vendor} needs a user message that is not empty")
+        if self.all[0]["role"] != "user":
+            raise CannotExpress(f"{self._vendor} needs the user to speak first, and this conversation begins otherwise")
+
+
 class PastCall(msgspec.Struct, frozen=True, kw_only=True):
     """One tool call of the history, its arguments parsed."""
 

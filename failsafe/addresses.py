@@ -53,12 +53,24 @@ def parse(key: str, value: object) -> Address:
     found = _URL.fullmatch(url)
     if found is None:
         checks.refuse(key, url, "an absolute address such as https://api.example.com/v1 is needed")
+    host = found["host"].strip("[]").lower()
+    if host != found["host"].lower() and not _is_ipv6(host):
+        checks.refuse(key, url, "an IPv6 address is needed between the brackets")
     return Address(
         found["scheme"].lower(),
-        found["host"].strip("[]").lower(),
+        host,
         _port(key, url, found["port"]),
         _path(key, url, found["path"]),
     )
+
+
+def _is_ipv6(host: str) -> bool:
+    import ipaddress  # slow to import, and few hosts are addresses
+
+    try:
+        return bool(ipaddress.IPv6Address(host))
+    except ValueError:
+        return False
 
 
 def _port(key: str, url: str, port: str | None) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
@@ -26,6 +27,9 @@ __all__ = ["default_path", "from_env", "load", "load_file", "parse"]
 
 _Settings = TypeVar("_Settings", RetryConfig, CircuitBreakerConfig)
 
+_DEEP_KEY = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
+"""A key of more than 50 parts: tomllib's memory grows with the square of their number."""
+
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -36,7 +40,7 @@ def load(path: str | PathLike[str] | None = None) -> RouterConfig:
     Raises:
         ConfigError: See :func:`load_file` and :func:`failsafe.environment.from_env`.
     """
-    chosen = Path(path) if path is not None else default_path()
+    chosen = path if path is not None else default_path()
     return load_file(chosen) if chosen is not None else from_env()
 
 
@@ -50,7 +54,7 @@ def default_path(environ: Mapping[str, str] | None = None) -> Path | None:
     """
     named = (os.environ if environ is None else environ).get("FAILSAFE_CONFIG")
     if named:
-        chosen = Path(named).expanduser()
+        chosen = _expanded("FAILSAFE_CONFIG", named)
         if not chosen.is_absolute():
             checks.refuse("FAILSAFE_CONFIG", named, "an absolute path is needed")
         return chosen
@@ -69,7 +73,7 @@ def load_file(path: str | PathLike[str]) -> RouterConfig:
             a key by value while others can read it, or one of its settings is wrong. The message
             begins with the path.
     """
-    chosen = Path(path).expanduser()
+    chosen = _expanded("path", path)
     text, readable_by_others = trusted_file.read(chosen)
     try:
         table = _decoded(text)
@@ -79,6 +83,16 @@ def load_file(path: str | PathLike[str]) -> RouterConfig:
     except ConfigError as error:
         problem = mask(str(error))  # a key may stand where nobody expects one, as the name of a setting
     raise ConfigError(f"{chosen}: {problem}")
+
+
+def _expanded(key: str, path: object) -> Path:
+    """*path* with the user's folder in place of ``~``."""
+    expanded: Path | None = None
+    with suppress(TypeError, RuntimeError):  # no path at all; ~USER of nobody
+        expanded = Path(os.fsdecode(path)).expanduser()  # type: ignore[arg-type]
+    if expanded is None:
+        checks.refuse(key, path, "the path of a file is needed")
+    return expanded
 
 
 def parse(table: Mapping[str, Any]) -> RouterConfig:
@@ -142,10 +156,14 @@ def _refuse_unknown(prefix: str, settings: Iterable[str], kind: type[Any], but: 
 def _decoded(text: str) -> dict[str, Any]:
     import tomllib
 
+    message = "it is nested too deeply"
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        message = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if not _DEEP_KEY.search(text):
+            return tomllib.loads(text)
+    except ValueError as error:
+        message = str(error)
+    except RecursionError:
+        pass
     # Raised out here: tomllib's error may hold the whole document, keys included.
     raise ConfigError(_malformed(text, message))
 

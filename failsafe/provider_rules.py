@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from failsafe import addresses, checks, key_shape
-from failsafe.catalog import ModelInfo, Preset, Quirks, catalog
+from failsafe import addresses, checks, key_shape, quirk_rules
+from failsafe.catalog import ModelInfo, Preset, catalog
 from failsafe.errors import ConfigError
 from failsafe.secret import Secret, resolve
 
@@ -34,11 +33,11 @@ _DAY = 86_400.0
 
 _RESERVED_HEADERS = (
     *("Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Proxy-Authorization", "Cookie"),
-    *("Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "Accept-Encoding"),
+    *("Host", "Content-Length", "Content-Encoding", "Content-Type", "Accept-Encoding", "Expect"),
+    *("Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade"),
 )
 _KEY_PARAMETERS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
 _NAMES_ONLY = frozenset({"headers", "query", "extra"})  # their values may be secrets
-_RESERVED_BODY = frozenset({"model", "messages", "contents", "stream"})
 
 Put = Callable[[str, Any], None]
 
@@ -102,7 +101,7 @@ def _settle_wire(config: ProviderConfig, preset: Preset, prefix: str, put: Put) 
     put("query", {**preset.query, **_query(f"{prefix}query", config.query)})
     put("extra", _extra(f"{prefix}extra", config.extra))
     put("upstream", checks.texts(f"{prefix}upstream", _or(config.upstream, preset.upstream)))
-    put("quirks", _quirks(f"{prefix}quirks", config.quirks, preset.quirks))
+    put("quirks", quirk_rules.checked(f"{prefix}quirks", config.quirks, preset.quirks))
 
 
 def _without(headers: Mapping[str, str], replaced: Iterable[str]) -> dict[str, str]:
@@ -162,25 +161,9 @@ def _extra(key: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         checks.refuse(key, value, "a table of body fields is needed")
     for name in value:
-        if name in _RESERVED_BODY:
+        if name in quirk_rules.RESERVED_FIELDS:
             checks.refuse(f"{key}.{name}", checks.HIDDEN, "this field is set by failsafe")
     return dict(checks.json_value(key, value))
-
-
-def _quirks(key: str, value: object, preset: Quirks) -> Quirks:
-    if value is None or isinstance(value, Quirks):
-        return preset if value is None else value
-    if not isinstance(value, Mapping):
-        checks.refuse(key, value, "a table of quirks is needed")
-    known = Quirks.__struct_fields__
-    for name in value:
-        if name not in known:
-            checks.refuse(key, name, f"one of {', '.join(known)} is needed{checks.suggestion(str(name), known)}")
-    try:
-        return msgspec.convert({**msgspec.structs.asdict(preset), **value}, Quirks)
-    except msgspec.ValidationError as error:
-        problem = str(error)
-    raise ConfigError(f"{key}: {problem}")
 
 
 def _settle_files(config: ProviderConfig, prefix: str, put: Put) -> None:
@@ -202,7 +185,9 @@ def _client_cert(key: str, value: Any) -> str | tuple[str, str]:
 
 
 def _existing(key: str, value: object, *, folder: bool = False) -> str:
-    path = Path(checks.text(key, str(value) if isinstance(value, Path) else value)).expanduser()
+    path = Path(checks.text(key, str(value) if isinstance(value, Path) else value))
+    with suppress(RuntimeError):  # nobody of that name has a folder
+        path = path.expanduser()
     if not (path.is_file() or (folder and path.is_dir())):
         checks.refuse(key, value, f"an existing file{' or folder' if folder else ''} is needed")
     return str(path)

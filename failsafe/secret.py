@@ -115,6 +115,8 @@ def resolve(reference: str, setting: str = "api_key") -> Secret:
 
 
 def _from_environment(name: str, setting: str) -> str:
+    if not name:
+        raise ConfigError(f"{setting} = 'env:': the name of an environment variable is needed after it")
     value = os.environ.get(name)
     if not value:
         state = "is empty" if value == "" else "is not set"

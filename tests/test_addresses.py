@@ -44,6 +44,9 @@ BAD = {
     "https://marked@api.openai.com/v1": "without user name",
     "https://api.openai.com\\@marked.example/v1": "backslash",
     "https://api.openai.com\n.marked.example/v1": "control characters",
+    "https://[abc]/v1": "an IPv6 address",
+    "https://[1.2.3.4]/v1": "an IPv6 address",
+    "https://[:::1]/v1": "an IPv6 address",
     "": "a text is needed",
 }
 

@@ -251,6 +251,30 @@ def test_the_folder_behind_a_link_is_looked_at_too(write: Write, tmp_path: Path)
     assert f"run: chmod go-w {folder}" in refused(link)
 
 
+def test_no_folder_above_lets_everybody_exchange_what_is_in_it(write: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "open" / "mine"
+    folder.mkdir(parents=True)
+    write(GOOD).rename(folder / "failsafe.toml")
+    folder.parent.chmod(0o777)
+    assert f"run: chmod go-w {folder.parent}" in refused(folder / "failsafe.toml")
+    folder.parent.chmod(0o1777)
+    assert loader.load_file(folder / "failsafe.toml").providers
+
+
+def test_a_folder_of_another_user_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner may put a link there, to a file of the reader's own that names other hosts."""
+    path, status_of = write(GOOD), os.stat
+
+    def of_another(name: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        found = list(status_of(name, *args, **kwargs))
+        if Path(name) == path.parent:
+            found[stat.ST_UID] = os.geteuid() + 4242
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "stat", of_another)
+    assert "belongs to another user" in refused(path)
+
+
 def test_a_file_of_another_user_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(GOOD)
     status = list(path.stat())
@@ -270,6 +294,24 @@ def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert "No such file" in refused(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize("path", [5, None, "~nobody-of-this-name/failsafe.toml"])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    with pytest.raises(ConfigError, match="the path of a file is needed") as caught:
+        loader.load_file(path)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux's /proc")
+def test_a_file_that_opens_and_cannot_be_read_says_why() -> None:
+    assert "the file cannot be read" in refused(Path("/proc/self/mem"))
+
+
+@pytest.mark.parametrize("key", ["a." * 50_000 + "a", " . ".join(["'a'"] * 20_000), '"a\\"' + '."b"' * 60])
+def test_a_key_of_very_many_parts_is_refused_before_it_eats_the_memory(write: Write, key: str) -> None:
+    for text in (f"{key} = 1", f"[{key}]", f"x = {{ {key} = 1 }}"):
+        assert "nested too deeply" in refused(write(f"{GOOD}\n{text}"))
 
 
 def test_a_name_that_is_no_name_is_refused() -> None:

@@ -10,7 +10,6 @@ import hashlib
 import re
 import string
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from failsafe.models import Message
@@ -169,14 +168,6 @@ def _is_plain(message: Message) -> bool:
     return len(message) == 2 and type(message.get("content")) is str and message.get("role") != "developer"
 
 
-@cache
-def _pattern(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise CannotExpress(f"tool_call_id = {pattern!r} in its quirks is no regular expression ({error})") from None
-
-
 def _fitting_id(call_id: str, pattern: str) -> str:
     """
     *call_id* itself where it fits *pattern*, else the longest run of its hash's digits that does.
@@ -184,7 +175,7 @@ def _fitting_id(call_id: str, pattern: str) -> str:
     The same id gives the same digits always, so that calls and their results stay together; the
     id is left alone when no run of letters and digits fits.
     """
-    fits = _pattern(pattern).fullmatch
+    fits = re.compile(pattern).fullmatch
     if fits(call_id):
         return call_id
     digits = _base62(int.from_bytes(hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).digest()))

@@ -271,11 +271,6 @@ def test_an_assistant_turn_stands_between_a_tool_result_and_the_user_where_neede
     assert len(sent_messages(PLAIN, *messages)) == len(messages)
 
 
-def test_a_pattern_that_is_no_regular_expression_is_named() -> None:
-    with pytest.raises(CannotExpress, match="tool_call_id"):
-        build(target(Quirks(tool_call_id="[")), [ASKED])
-
-
 FOREIGN = {
     "role": "assistant",
     "content": [

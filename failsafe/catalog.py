@@ -89,6 +89,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         base_url: Where it listens; may hold ``{resource}`` for the caller to fill in.
         dialect: ``openai``, ``anthropic`` or ``gemini``.
         key_env: Environment variables that may hold its key, the first one set wins.
+        bearer_env: Variables that may hold a token sent as ``Authorization: Bearer`` in place of a key;
+            ``Router.from_env`` looks at them when no key variable is set.
         other_key_env: Variables that hold another secret of the same vendor. They are never read on
             their own account; who names one is held to ``hosts`` as well.
         base_url_env: The environment variable that may name another address, or None.
@@ -113,6 +115,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     base_url: str
     dialect: str
     key_env: tuple[str, ...] = ()
+    bearer_env: tuple[str, ...] = ()
     other_key_env: tuple[str, ...] = ()
     base_url_env: str | None = None
     header_env: Mapping[str, str] = {}

@@ -21,6 +21,8 @@ def from_env(environ: Mapping[str, str] | None = None) -> RouterConfig:
     """
     Settings with every provider whose key variable is set, in the order of the catalogue.
 
+    Where only a token is set (``ANTHROPIC_AUTH_TOKEN``, ``AZURE_OPENAI_AD_TOKEN``), it is sent as
+    ``Authorization: Bearer``; one that expires is not renewed.
     Local servers are used only when their address is set (``OLLAMA_HOST``, ``VLLM_BASE_URL``, ...).
     A ``*_BASE_URL`` variable is followed to the vendor's own hosts, to this machine and to the hosts
     in ``FAILSAFE_ALLOW_KEY_HOST`` (separated by commas). The resulting order is logged.
@@ -46,7 +48,7 @@ def _described(provider: ProviderConfig) -> str:
 
 
 def _provider(name: str, preset: Preset, variables: Mapping[str, str]) -> ProviderConfig | None:
-    key = next((each for each in preset.key_env if variables.get(each)), None)
+    key = next((each for each in (*preset.key_env, *preset.bearer_env) if variables.get(each)), None)
     address = _address(preset, variables)
     if (address is None) if preset.local else (key is None):
         return None
@@ -69,6 +71,8 @@ def _configured(
     allowed = [each.strip() for each in variables.get("FAILSAFE_ALLOW_KEY_HOST", "").split(",") if each.strip()]
     secret = None if key is None else Secret(variables[key], source=f"env:{key}")
     chosen: dict[str, Any] = {} if address is None else {"base_url": address}
+    if key in preset.bearer_env:
+        chosen |= {"auth_header": "Authorization", "auth_prefix": "Bearer "}
     return ProviderConfig(name=name, api_key=secret, headers=headers, allow_key_host=allowed, **chosen)
 
 
@@ -101,7 +105,7 @@ def _completed_host(value: str, usual_port: str) -> str:
 
 def _nothing_set(variables: Mapping[str, str]) -> str:
     presets = catalog().presets.values()
-    keys = [each for preset in presets if not preset.local for each in preset.key_env]
+    keys = [each for preset in presets if not preset.local for each in (*preset.key_env, *preset.bearer_env)]
     addresses = [preset.base_url_env for preset in presets if preset.local and preset.base_url_env]
     half = [each for each in keys if variables.get(each)]
     noted = f" ({', '.join(half)} needs an address too)" if half else ""

@@ -300,7 +300,7 @@ def owners_of(secret: Secret) -> tuple[Preset, ...]:
     """
     name = (secret.source or "").partition(":")[2].upper()
     vendors = (each for each in catalog().presets.values() if each.hosts)
-    return tuple(each for each in vendors if name in (*each.key_env, *each.other_key_env))
+    return tuple(each for each in vendors if name in (*each.key_env, *each.bearer_env, *each.other_key_env))
 
 
 def model_map(config: ProviderConfig) -> Mapping[str, str]:

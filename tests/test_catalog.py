@@ -52,7 +52,9 @@ def test_hosts_are_patterns_that_no_stranger_can_register_below(name: str) -> No
 
 
 def test_no_variable_holds_the_key_of_two_vendors() -> None:
-    variables = [each for preset in PRESETS.values() for each in (*preset.key_env, *preset.other_key_env)]
+    variables = [
+        each for preset in PRESETS.values() for each in (*preset.key_env, *preset.bearer_env, *preset.other_key_env)
+    ]
     assert len(variables) == len(set(variables))
 
 
@@ -207,7 +209,8 @@ def test_the_guide_has_the_row_of_every_preset(name: str) -> None:
     guide = (Path(__file__).resolve().parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
     row = next(line for line in guide.splitlines() if line.startswith(f"| `{name}` |"))
     preset = PRESETS[name]
-    facts = [*preset.key_env, *preset.other_key_env * preset.local, *preset.hosts, preset.base_url_env or ""]
+    variables = (*preset.key_env, *preset.bearer_env, *preset.other_key_env * preset.local)
+    facts = [*variables, *preset.hosts, preset.base_url_env or ""]
     assert [fact for fact in facts if fact not in row] == []
 
 

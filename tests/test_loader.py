@@ -444,6 +444,26 @@ def test_the_first_of_two_variables_wins() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "token", "rest"),
+    [
+        ("anthropic", "ANTHROPIC_AUTH_TOKEN", {}),
+        ("azure", "AZURE_OPENAI_AD_TOKEN", {"AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com"}),
+    ],
+)
+def test_a_token_is_sent_as_bearer_unless_a_key_is_set_and_only_to_the_vendor(
+    name: str, token: str, rest: dict[str, str]
+) -> None:
+    provider = loader.from_env({token: KEY, **rest}).providers[0]
+    assert [key.source for key in provider.keys] == [f"env:{token}"]
+    assert (provider.auth_header, provider.auth_prefix) == ("Authorization", "Bearer ")
+    key, variable = catalog().presets[name].key_env[0], catalog().presets[name].base_url_env or ""
+    provider = loader.from_env({token: KEY, key: KEY, **rest}).providers[0]
+    assert [secret.source for secret in provider.keys] == [f"env:{key}"]
+    assert provider.auth_header == catalog().presets[name].auth_header
+    assert f"env:{token} holds a key of" in unusable({token: KEY, variable: "https://gateway.example.com"})
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "address"),
     [
         ("OLLAMA_HOST", "127.0.0.1:1234", "http://127.0.0.1:1234/v1"),

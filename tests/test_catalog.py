@@ -183,8 +183,29 @@ def test_newer_claude_models_take_no_temperature_and_think_adaptively(model: str
 @pytest.mark.parametrize("model", ["claude-sonnet-4-6", "claude-haiku-4-5", "claude-opus-4-6", "claude-opus-4-1"])
 def test_older_claude_models_take_a_temperature_and_a_thinking_budget(model: str) -> None:
     info = catalog().model(model)
-    assert info.refuses == ("temperature+top_p",)
+    assert "temperature" not in info.refuses
+    assert "temperature+top_p" in info.refuses
     assert info.thinking == "budget"
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [
+        ("claude-haiku-4-5", False),
+        ("claude-opus-4-5", False),
+        ("claude-sonnet-4-6", True),
+        ("claude-opus-4.6", True),
+        ("claude-opus-5-5", True),
+    ],
+)
+def test_an_answer_begun_for_it_is_refused_by_claude_from_4_6_on(model: str, refused: bool) -> None:
+    assert ("prefill" in catalog().model(model).refuses) is refused
+
+
+@pytest.mark.parametrize("model", ["gpt-6.1-sol", "gpt-6.2-astra", "openai/gpt-6.2-sol"])
+def test_the_newest_gpts_take_neither_none_nor_minimal_effort(model: str) -> None:
+    assert {"reasoning_effort=none", "reasoning_effort=minimal"} <= set(catalog().model(model).refuses)
+    assert "reasoning_effort=none" not in catalog().model("gpt-6-luna").refuses
 
 
 def test_every_end_has_a_successor_that_has_not_ended() -> None:

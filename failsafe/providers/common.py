@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from failsafe.encoding import encode_body
@@ -19,6 +19,7 @@ __all__ = [
     "encode_body",
     "made_up_id",
     "merged_extra",
+    "nearest_word",
     "own_data",
     "plain_text",
     "read_image",
@@ -93,6 +94,21 @@ def arguments_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value)
+
+
+def nearest_word(name: str, word: str, ladder: Sequence[str], refused: Container[str]) -> str:
+    """
+    *word*, or the one next to it that is not refused; *word* all the same when every one is.
+
+    Args:
+        name: The parameter, such as ``reasoning_effort``.
+        word: What the caller asks for.
+        ladder: The words there are, from least to most; higher ones come before lower ones.
+        refused: What a target refuses; a word as ``"reasoning_effort=minimal"``.
+    """
+    start = ladder.index(word)
+    tried = (*ladder[start:], *reversed(ladder[:start]))
+    return next((other for other in tried if f"{name}={other}" not in refused), word)
 
 
 def made_up_id(*parts: object) -> str:

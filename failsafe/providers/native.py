@@ -12,7 +12,7 @@ from failsafe.faults import Fault
 from failsafe.masking import mask, shorten
 from failsafe.models import ChatRequest, Failure, Message
 from failsafe.providers.base import CannotExpress, Target
-from failsafe.providers.common import Changes, text_of
+from failsafe.providers.common import Changes, nearest_word, text_of
 
 _MEANINGFUL = frozenset({"tools", "tool_choice", "response_format"})
 _OWN_REASONING = (
@@ -85,14 +85,11 @@ class Asked:
 
     def nearest(self, name: str, word: str, ladder: Sequence[str]) -> str:
         """
-        *word*, or the one next to it that the target is not known to refuse for the parameter *name*.
+        *word*, or the one next to it on the *ladder* that the target is not known to refuse for the parameter *name*.
 
-        A model refuses a word by ``name=word`` (``"reasoning_effort=minimal"``). Higher words on the
-        *ladder*, which goes from least to most, come before lower ones.
+        See :func:`failsafe.providers.common.nearest_word`.
         """
-        start = ladder.index(word)
-        tried = (*ladder[start:], *reversed(ladder[:start]))
-        return next((other for other in tried if f"{name}={other}" not in self._refused), word)
+        return nearest_word(name, word, ladder, self._refused)
 
     def drop_rest(self, why: str) -> None:
         """Note every parameter that was not taken as dropped."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from failsafe.models import Answer, ChatRequest, Failure
+from failsafe.parameters import REASONING_EFFORTS
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
-from failsafe.providers.common import Changes, encode_body, merged_extra
+from failsafe.providers.common import Changes, encode_body, merged_extra, nearest_word
 from failsafe.providers.openai_answer import read_answer
 from failsafe.providers.openai_messages import History
 
@@ -158,6 +159,13 @@ class _Parameters:
         else:
             body["stop"] = value
 
+    def _reasoning_effort(self, value: str, body: dict[str, Any]) -> None:
+        target = self._target
+        word = nearest_word("reasoning_effort", value, REASONING_EFFORTS, {*target.info.refuses, *target.quirks.drops})
+        if word != value:
+            self._changes.mapped("reasoning_effort", f"{value} to {word}")
+        body["reasoning_effort"] = word
+
     def _tool_choice(self, value: Any, body: dict[str, Any]) -> None:
         word = self._target.quirks.tool_choice_required
         if value == "required" and word != "required":
@@ -175,6 +183,7 @@ _RULES: Mapping[str, Callable[[_Parameters, Any, dict[str, Any]], None]] = {
     "temperature": _Parameters._temperature,  # noqa: SLF001
     "seed": _Parameters._seed,  # noqa: SLF001
     "stop": _Parameters._stop,  # noqa: SLF001
+    "reasoning_effort": _Parameters._reasoning_effort,  # noqa: SLF001
     "tool_choice": _Parameters._tool_choice,  # noqa: SLF001
     "response_format": _Parameters._response_format,  # noqa: SLF001
 }

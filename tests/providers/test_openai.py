@@ -136,6 +136,22 @@ def test_refused_parameters_are_left_out_and_noted(where: Target) -> None:
     assert noted(where, temperature=0.5, top_p=0.5) == [("temperature", "dropped"), ("top_p", "dropped")]
 
 
+@pytest.mark.parametrize(
+    ("asked", "word", "changes"),
+    [
+        ("none", "low", [("reasoning_effort", "mapped")]),
+        ("minimal", "low", [("reasoning_effort", "mapped")]),
+        ("high", "high", []),
+        ("max", "xhigh", [("reasoning_effort", "mapped")]),
+    ],
+)
+def test_an_effort_the_model_refuses_gives_way_to_the_nearest_it_takes(asked: str, word: str, changes: Any) -> None:
+    words = ("reasoning_effort=none", "reasoning_effort=minimal", "reasoning_effort=max")
+    where = target(info=ModelInfo(refuses=words))
+    assert sent(where, reasoning_effort=asked)["reasoning_effort"] == word
+    assert noted(where, reasoning_effort=asked) == changes
+
+
 def test_top_logprobs_fall_with_logprobs() -> None:
     where = target(refused=frozenset({"logprobs"}))
     assert sent(where, logprobs=True, top_logprobs=3).keys() == {"model", "messages"}

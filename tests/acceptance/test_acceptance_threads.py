@@ -138,21 +138,33 @@ def test_two_hundred_routers_leave_no_thread_and_no_descriptor_behind(cloud: Fak
 
 
 def test_routers_leave_no_memory_behind(cloud: FakeCloud) -> None:
-    def use(routers: int) -> int:
+    """What a forgotten router still weighs is held against what one weighs that is kept."""
+
+    def use(routers: int, kept: list[Router]) -> int:
         for _ in range(routers):
             with Router(config(cloud)) as router:
                 router.chat("hello", model="fast")
+            kept.append(router)
+        return weight()
+
+    def weight() -> int:
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
     try:
-        use(20)
-        before = use(20)
-        growth = (use(100) - before) / 100
+        kept: list[Router] = []
+        use(20, [])
+        before = weight()
+        each_kept = (use(20, kept) - before) / 20
+        kept.clear()
+        before = weight()
+        for _ in range(5):
+            use(20, [])
+        each_forgotten = (weight() - before) / 100
     finally:
         tracemalloc.stop()
-    assert growth < 4000, "bytes a router, and the servers' own record of its request"
+    assert each_forgotten < each_kept / 4, "the servers' own record of its request is in both"
 
 
 def test_a_router_that_nobody_closed_leaves_nothing_behind(cloud: FakeCloud) -> None:

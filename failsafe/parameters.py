@@ -48,6 +48,7 @@ def _flag(name: str, value: Any) -> None:
 def _text(name: str, value: Any) -> None:
     if not isinstance(value, str) or not value:
         refuse(name, value, "a text that is not empty is needed")
+    check_fits(value, name)  # here, since a dialect that drops it never encodes it
 
 
 def _reasoning_effort(name: str, value: Any) -> None:

@@ -176,12 +176,17 @@ class _MessageCheck:
 
     @staticmethod
     def _other_keys(message: Mapping[str, Any], place: str) -> None:
-        """Numbers hide only in keys that pass through; text is checked when the body is encoded."""
+        """
+        Numbers hide only in keys that pass through; text is checked when the body is encoded.
+
+        Not all dialects send the text in these, and a call must not fail or succeed by who is asked first.
+        """
         for key in message.keys() - _PLAIN_KEYS:
             check_fits({key: message[key]}, place)
         for key in ("name", "refusal"):
             if message.get(key) is not None and not isinstance(message[key], str):
                 refuse(f"{place}.{key}", message[key], "a text is needed")
+            check_fits(message.get(key), f"{place}.{key}")
 
 
 def _no_mapping(message: object) -> str:

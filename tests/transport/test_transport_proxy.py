@@ -188,3 +188,9 @@ def test_a_server_on_this_machine_is_never_asked_through_the_environments_proxy(
         choose_proxy(f"http://{host}:11434/v1", None, {"HTTP_PROXY": "http://proxy:1", "ALL_PROXY": "http://all:1"})
         is None
     )
+
+
+def test_the_key_for_a_server_on_this_machine_never_reaches_the_environments_proxy(connect: Connect) -> None:
+    with RawServer(answer()) as server, RawServer(answer()) as proxy:
+        answered(exchange(connect(server.url, environ={"http_proxy": proxy.url, "ALL_PROXY": proxy.url})))
+        assert (len(server.requests), proxy.connections) == (1, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable
 
@@ -36,9 +37,11 @@ class Deadline:
         Raises:
             ConfigError: *seconds* is not a positive, finite number.
         """
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= sys.float_info.max:
+            from failsafe.encoding import shown  # only errors need it
+
             raise ConfigError(
-                f"timeout={seconds!r}: a number of seconds above 0 is needed; Deadline.unlimited() waits for ever"
+                f"timeout={shown(seconds)}: a number of seconds above 0 is needed; Deadline.unlimited() waits for ever"
             )
         return cls(clock.monotonic() + seconds, float(seconds), clock)
 

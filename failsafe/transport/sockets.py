@@ -20,8 +20,8 @@ from failsafe.transport.exchange import Exchange, current
 from failsafe.transport.resolver import Address, LookupFailed
 
 
-class DeadlineSocket(socket.socket):
-    """A plain socket whose blocking operations end with the exchange that holds it."""
+class BoundedSocket(socket.socket):
+    """What both kinds of socket share: the exchange they serve bounds their operations."""
 
     exchange: Exchange | None = None
     """The exchange it serves, or None while it is idle in the pool."""
@@ -29,13 +29,8 @@ class DeadlineSocket(socket.socket):
     """Whether more came than an answer, so that the next one would begin with what is none of it."""
 
     def pending(self) -> int:
-        """Bytes received and not yet read: a plain socket keeps none."""
+        """Bytes that lie in this process and were not read yet; a plain socket leaves them to the system."""
         return 0
-
-    def recv(self, *args: Any) -> bytes:
-        """Receive, for as long as the exchange may."""
-        _arm(self)
-        return super().recv(*args)
 
     def recv_into(self, *args: Any) -> int:
         """Receive into a buffer, for as long as the exchange may."""
@@ -47,19 +42,31 @@ class DeadlineSocket(socket.socket):
         _arm(self, writing=True)
         return super().send(*args)
 
+
+class DeadlineSocket(BoundedSocket):
+    """A plain socket whose blocking operations end with the exchange that holds it."""
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive, for as long as the exchange may."""
+        _arm(self)
+        return super().recv(*args)
+
     def sendall(self, *args: Any) -> None:
         """Send all of the data, for as long as the exchange may."""
         _arm(self, writing=True)  # the timeout bounds the whole of sendall, not each of its writes
         super().sendall(*args)
 
 
-class DeadlineTLSSocket(ssl.SSLSocket):
-    """A TLS socket whose blocking operations, the handshake included, end with the exchange that holds it."""
+class DeadlineTLSSocket(BoundedSocket, ssl.SSLSocket):
+    """
+    A TLS socket whose blocking operations, the handshake included, end with the exchange that holds it.
 
-    exchange: Exchange | None = None
-    """The exchange it serves, or None while it is idle in the pool."""
-    spoilt = False
-    """Whether more came than an answer, so that the next one would begin with what is none of it."""
+    Its ``sendall`` comes through :meth:`send`.
+    """
+
+    def pending(self) -> int:
+        """Bytes decrypted and not yet read."""
+        return ssl.SSLSocket.pending(self)
 
     def do_handshake(self, block: bool = False) -> None:
         """Take the plain socket's place in the exchange of this thread, and shake hands in time."""
@@ -73,16 +80,6 @@ class DeadlineTLSSocket(ssl.SSLSocket):
             claim(self, current())
         _arm(self)
         return super().recv(*args)
-
-    def recv_into(self, *args: Any) -> int:
-        """Receive into a buffer, for as long as the exchange may."""
-        _arm(self)
-        return super().recv_into(*args)
-
-    def send(self, *args: Any) -> int:
-        """Send some of the data, for as long as the exchange may; ``sendall`` comes through here."""
-        _arm(self, writing=True)
-        return super().send(*args)
 
 
 def claim(held: Any, exchange: Exchange) -> None:
@@ -101,12 +98,12 @@ def claim(held: Any, exchange: Exchange) -> None:
     exchange.claim(held)
 
 
-def held_by(sock: Any) -> Any:
+def held_by(sock: Any) -> BoundedSocket:
     """The socket among those above that *sock* is, or that urllib3's TLS-in-TLS *sock* is around."""
-    return sock if isinstance(sock, DeadlineSocket | DeadlineTLSSocket) else sock.socket
+    return sock if isinstance(sock, BoundedSocket) else sock.socket
 
 
-def has_more(reader: io.BufferedReader, held: DeadlineSocket | DeadlineTLSSocket) -> bool:
+def has_more(reader: io.BufferedReader, held: BoundedSocket) -> bool:
     """
     Whether bytes lie in the *reader*, or decrypted within the TLS layer of *held*, that nobody read yet.
 
@@ -201,7 +198,7 @@ def spelled(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _arm(held: DeadlineSocket | DeadlineTLSSocket, *, writing: bool = False) -> None:
+def _arm(held: BoundedSocket, *, writing: bool = False) -> None:
     """Let the next operation take what the exchange has left, and not a moment more."""
     exchange = held.exchange
     if exchange is None:

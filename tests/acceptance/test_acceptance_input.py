@@ -37,6 +37,7 @@ def router(cloud: FakeCloud) -> Iterator[Router]:
         (0, "timeout=0"),
         (None, "timeout=None"),
         (math.nan, "timeout=nan"),
+        pytest.param(10**5000, "timeout=<int of 16610 bits>", id="huge"),
         (math.inf, "timeout=inf"),
         (True, "timeout=True"),
         ("10", "timeout='10'"),

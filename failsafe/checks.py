@@ -178,9 +178,14 @@ def _is_json_scalar(value: object) -> bool:
     return value is None or (isinstance(value, int) and -(2**63) <= value < 2**64)
 
 
+def close_names(name: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """Those of *known* that *name* may be a misspelling of, the closest first, *most* of them at the most."""
+    from difflib import get_close_matches  # only errors need it
+
+    return get_close_matches(name, list(known), n=most)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A question such as ``" (did you mean 'openai'?)"`` when *name* is close to one of *known*, else ""."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = close_names(name, known)
     return f" (did you mean {close[0]!r}?)" if close else ""

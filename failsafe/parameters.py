@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from failsafe.checks import close_names
 from failsafe.encoding import check_fits, refuse, shown
 from failsafe.errors import InvalidRequest
 
@@ -208,9 +209,7 @@ _DEPENDENT = frozenset({"tool_choice", "parallel_tool_calls", "top_logprobs"})
 
 
 def _unknown(name: str) -> NoReturn:
-    from difflib import get_close_matches
-
-    close = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, CHECKS, n=1)), None)
+    close = _OTHER_NAMES.get(name) or next(iter(close_names(name, CHECKS)), None)
     meant = f"did you mean {close}=? " if close else ""
     raise InvalidRequest(
         f"unknown parameter {shown(name)}: {meant}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from failsafe.attempts import Shared
 from failsafe.breaker import CircuitBreakerRegistry
+from failsafe.checks import close_names
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.course import Candidate
@@ -215,10 +216,8 @@ class Router:
         return candidates
 
     def _nobody_serves(self, model: str) -> str:
-        from difflib import get_close_matches  # needed only on this way out
-
         known = [*self.config.aliases, *(name for each in self._endpoints for name in each.config.known_models)]
-        close = get_close_matches(model, known, n=3)
+        close = close_names(model, known, most=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         names = ", ".join(endpoint.name for endpoint in self._endpoints)
         return (

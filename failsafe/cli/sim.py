@@ -10,12 +10,12 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from failsafe.checks import close_names
 from failsafe.cli.signals import until_stopped
 from failsafe.errors import ConfigError
 from failsafe.sim import BEHAVIOURS, SUMMARIES, VENDORS, FakeCloud, FakeProvider
@@ -97,7 +97,7 @@ def _provider(named: str, port: int) -> FakeProvider:
 
 
 def _refuse(what: str, given: str, known: Iterable[str], advice: str = "") -> NoReturn:
-    close = get_close_matches(given, list(known), n=3)
+    close = close_names(given, known, most=3)
     guess = f"did you mean {' or '.join(close)}? " if close else ""
     raise click.UsageError(f"{given!r} is no {what}: {guess}failsafe sim --list names all there are{advice}")
 

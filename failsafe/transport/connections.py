@@ -199,15 +199,10 @@ class DeadlinePool(HTTPConnectionPool):
         super()._put_conn(conn)
 
 
-class DeadlineTLSPool(HTTPSConnectionPool):
+class DeadlineTLSPool(DeadlinePool, HTTPSConnectionPool):
     """Connections of one TLS host."""
 
     ConnectionCls = DeadlineTLSConnection
-    QueueCls = IdleConnections  # type: ignore[assignment]
-
-    def _put_conn(self, conn: Any) -> None:
-        _give_back(conn)
-        super()._put_conn(conn)
 
 
 def _give_back(connection: HTTPConnection | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from failsafe.circuit import Permit
 from failsafe.clock import Clock, Random
 from failsafe.config import RouterConfig
@@ -161,33 +163,25 @@ def _effect(course: Course, failure: Failure, limit: float) -> BreakerEffect:
 def _receipt_line(
     course: Course, outcome: Answered | Failure, key: Secret | None, took: float, started_at: float, number: int
 ) -> Attempt:
-    fingerprint = "" if key is None else key.fingerprint
-    if isinstance(outcome, Answered):
-        return Attempt(
-            provider=course.endpoint.name,
-            model=course.model,
-            key=fingerprint,
-            round=number,
-            status=outcome.status,
-            request_id=outcome.request_id,
-            latency_ms=took * 1000,
-            started_at=started_at,
-            bytes_received=outcome.bytes_received,
-            usage=outcome.answer.usage,
-        )
-    return Attempt(
+    line = Attempt(
         provider=course.endpoint.name,
         model=course.model,
-        key=fingerprint,
+        key="" if key is None else key.fingerprint,
         round=number,
-        phase=outcome.phase,
-        fault=outcome.fault,
-        message=outcome.message,
         status=outcome.status,
         request_id=outcome.request_id,
-        retry_after=outcome.retry_after,
         latency_ms=took * 1000,
         started_at=started_at,
         bytes_received=outcome.bytes_received,
+        usage=outcome.answer.usage if isinstance(outcome, Answered) else None,
+    )
+    if isinstance(outcome, Answered):
+        return line
+    return msgspec.structs.replace(
+        line,
+        phase=outcome.phase,
+        fault=outcome.fault,
+        message=outcome.message,
+        retry_after=outcome.retry_after,
         maybe_billed=outcome.maybe_billed,
     )

@@ -126,8 +126,7 @@ class Course:
 
     def skip_blocked(self, blocked: Blocked) -> Skip:
         """As :meth:`skip`, for a key or model that is put off."""
-        why = (
-            str(blocked.fault) if self.tries else f"{blocked.fault}: {blocked.message}"
-        )  # else the receipt says it twice
+        # Of a provider that was tried in this call the receipt has the message already.
+        why = str(blocked.fault) if self.tries else f"{blocked.fault}: {blocked.message}"
         detail = f"left alone for another {in_words(blocked.retry_after)} ({why})"
         return self.skip(_REASONS.get(blocked.fault, SkipReason.COOLING), detail, blocked.retry_after)

@@ -23,7 +23,6 @@ from failsafe.health import ProviderStatus, judge
 from failsafe.latency import LatencyWindow
 from failsafe.masking import mask
 from failsafe.models import Adjustment, Answer, Attempt, Failure
-from failsafe.provider_rules import preset_of
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.registry import dialect_named
 from failsafe.providers.request_ids import request_id
@@ -294,7 +293,7 @@ class Endpoint:
 
     def notice_substitute(self, asked: str, answered: str) -> bool:
         """Whether it is news that *answered* answers in place of *asked*; local servers name models as they like."""
-        if preset_of(self.config).local:
+        if self.config.local:
             return False
         with self._lock:
             if (asked, answered) in self._substitutes or len(self._substitutes) >= _REMEMBERED:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from failsafe.errors import ProviderFault
+from failsafe.errors import AuthenticationFailed, ContentFiltered, ProviderFault, UnsupportedParameter
 from failsafe.faults import REACTIONS, Fault
 
 Message = Mapping[str, Any]
@@ -174,18 +174,22 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     def error(self, provider: str | None, attempts: tuple[Attempt, ...] = ()) -> ProviderFault:
         """The exception that says this to a caller."""
         kind = REACTIONS[self.fault].error
-        specific = {
-            "AuthenticationFailed": ("diagnosis", self.diagnosis),
-            "UnsupportedParameter": ("parameter", self.parameter),
-            "ContentFiltered": ("partial", self.partial),
-        }.get(kind.__name__)
-        details: dict[str, Any] = {specific[0]: specific[1]} if specific else {}
+        own = _OWN_DETAILS.get(kind)
+        details = {own: getattr(self, own)} if own else {}
         said = f"{provider}: {self.message}" if provider else self.message
         return kind(
             f"{said}; {REACTIONS[self.fault].advice}",
             provider=provider, status=self.status, request_id=self.request_id, code=self.code,
             retry_after=self.retry_after, attempts=attempts, **details,
         )  # fmt: skip
+
+
+_OWN_DETAILS: dict[type[ProviderFault], str] = {
+    AuthenticationFailed: "diagnosis",
+    ContentFiltered: "partial",
+    UnsupportedParameter: "parameter",
+}
+"""What an error tells beyond the rest, under the same name as the failure does."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

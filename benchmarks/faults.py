@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 from measure import Goals
 
 from failsafe.clock import SYSTEM_CLOCK
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import AllProvidersFailed, CallFailed, FailsafeError, ProviderFault
 from failsafe.events import CircuitState
 from failsafe.faults import REACTIONS, Fault, NextStep
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, Behaviour, Error, FakeCloud, FakeProvider, Redirect
 

@@ -18,9 +18,9 @@ from failsafe.backoff import calculate_delay
 from failsafe.breaker import CircuitBreaker
 from failsafe.budget import RetryBudget
 from failsafe.clock import SYSTEM_CLOCK, new_random
-from failsafe.config import RetryConfig
 from failsafe.cooldown import Cooldowns
 from failsafe.latency import LatencyWindow
+from failsafe.policy_config import RetryConfig
 from failsafe.retrying import retry
 
 ROUNDS = 31

@@ -10,12 +10,15 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveConcurrencyConfig",
     "Adjustment",
     "AllProvidersFailed",
     "Attempt",
     "AttemptFinished",
     "AuthenticationFailed",
     "BreakerStats",
+    "BulkheadConfig",
+    "BulkheadFull",
     "CallFailed",
     "CallFinished",
     "CancelToken",
@@ -34,6 +37,7 @@ __all__ = [
     "Event",
     "FailsafeError",
     "Fault",
+    "HedgeConfig",
     "InvalidRequest",
     "Misconfigured",
     "ModelNotFound",
@@ -47,14 +51,18 @@ __all__ = [
     "PutOff",
     "Quirks",
     "QuotaExhausted",
+    "RateLimitReached",
     "RateLimited",
+    "RateLimiterConfig",
     "Reply",
     "RetryBudget",
+    "RetryBudgetConfig",
     "RetryConfig",
     "Router",
     "RouterClosed",
     "RouterConfig",
     "Secret",
+    "SelectionConfig",
     "Skip",
     "SkipReason",
     "StateChanged",
@@ -72,11 +80,12 @@ _HOMES = {
     "breaker": ("BreakerStats", "CircuitBreaker", "CircuitBreakerRegistry", "Permit"),
     "budget": ("RetryBudget",),
     "catalog": ("Quirks",),
-    "config": ("CircuitBreakerConfig", "ProviderConfig", "RetryConfig", "RouterConfig"),
+    "config": ("ProviderConfig", "RouterConfig"),
     "deadline": ("CancelToken", "Deadline"),
     "errors": (
         "AllProvidersFailed",
         "AuthenticationFailed",
+        "BulkheadFull",
         "CallFailed",
         "Cancelled",
         "CircuitOpenError",
@@ -91,6 +100,7 @@ _HOMES = {
         "PermissionDenied",
         "ProviderFault",
         "QuotaExhausted",
+        "RateLimitReached",
         "RateLimited",
         "RouterClosed",
         "Transient",
@@ -108,6 +118,16 @@ _HOMES = {
     "faults": ("Fault",),
     "health": ("ProviderStatus",),
     "models": ("Adjustment", "Attempt", "ChatParameters", "Phase", "Reply", "Skip", "SkipReason", "ToolCall", "Usage"),
+    "policy_config": (
+        "AdaptiveConcurrencyConfig",
+        "BulkheadConfig",
+        "CircuitBreakerConfig",
+        "HedgeConfig",
+        "RateLimiterConfig",
+        "RetryBudgetConfig",
+        "RetryConfig",
+        "SelectionConfig",
+    ),
     "retrying": ("retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
@@ -120,11 +140,12 @@ if TYPE_CHECKING:
     from failsafe.breaker import BreakerStats, CircuitBreaker, CircuitBreakerRegistry, Permit
     from failsafe.budget import RetryBudget
     from failsafe.catalog import Quirks
-    from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+    from failsafe.config import ProviderConfig, RouterConfig
     from failsafe.deadline import CancelToken, Deadline
     from failsafe.errors import (
         AllProvidersFailed,
         AuthenticationFailed,
+        BulkheadFull,
         CallFailed,
         Cancelled,
         CircuitOpenError,
@@ -140,6 +161,7 @@ if TYPE_CHECKING:
         ProviderFault,
         QuotaExhausted,
         RateLimited,
+        RateLimitReached,
         RouterClosed,
         Transient,
         UnsupportedParameter,
@@ -165,6 +187,16 @@ if TYPE_CHECKING:
         SkipReason,
         ToolCall,
         Usage,
+    )
+    from failsafe.policy_config import (
+        AdaptiveConcurrencyConfig,
+        BulkheadConfig,
+        CircuitBreakerConfig,
+        HedgeConfig,
+        RateLimiterConfig,
+        RetryBudgetConfig,
+        RetryConfig,
+        SelectionConfig,
     )
     from failsafe.retrying import retry, retry_call
     from failsafe.router import Router

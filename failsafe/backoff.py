@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from failsafe.clock import Random
-from failsafe.config import RetryConfig
+from failsafe.policy_config import RetryConfig
 
 LATER_AT_MOST = 0.1
 """How much later than a provider asked we come back at most, as a share of the time it named."""

@@ -25,11 +25,11 @@ from typing import ParamSpec, TypeVar
 from failsafe import checks, forking
 from failsafe.circuit import BreakerStats, Circuit, Permit
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
-from failsafe.config import CircuitBreakerConfig
 from failsafe.errors import CircuitOpenError
 from failsafe.events import CircuitState
 from failsafe.listeners import StateListener
 from failsafe.outcome import refuse_lazy
+from failsafe.policy_config import CircuitBreakerConfig
 
 __all__ = ["BreakerStats", "CircuitBreaker", "CircuitBreakerRegistry", "Permit", "StateListener"]
 

@@ -16,13 +16,13 @@ import msgspec
 from failsafe import forking
 from failsafe.backoff import named_wait
 from failsafe.clock import Clock, Random
-from failsafe.config import CircuitBreakerConfig
 from failsafe.durations import in_words
 from failsafe.events import CircuitState
 from failsafe.faults import BreakerEffect
 from failsafe.listeners import StateListeners
 from failsafe.outcome import breaker_effect
 from failsafe.phases import Closed, Disabled, ForcedOpen, HalfOpen, Open, Phase, open_time
+from failsafe.policy_config import CircuitBreakerConfig
 
 
 class BreakerStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,16 @@ from typing import Any, NamedTuple
 
 from failsafe import checks, provider_rules
 from failsafe.catalog import ModelInfo, Quirks
+from failsafe.policy_config import (
+    AdaptiveConcurrencyConfig,
+    BulkheadConfig,
+    CircuitBreakerConfig,
+    HedgeConfig,
+    RateLimiterConfig,
+    RetryBudgetConfig,
+    RetryConfig,
+    SelectionConfig,
+)
 from failsafe.secret import Secret
 
 _DAY = 86_400.0
@@ -20,93 +30,22 @@ _DAY = 86_400.0
 _FROM_PRESET: Any = None  # so that the attributes, which are never None once settled, need no None in their types
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryConfig:
-    """
-    How often and how fast to try again.
+PROVIDER_POLICIES: Mapping[str, type[Any]] = {
+    "breaker": CircuitBreakerConfig,
+    "bulkhead": BulkheadConfig,
+    "rate_limiter": RateLimiterConfig,
+    "adaptive_concurrency": AdaptiveConcurrencyConfig,
+    "retry_budget": RetryBudgetConfig,
+}
+"""The settings of a provider that are those of a policy; each, if it is None, is the router's."""
 
-    For the router these are rounds over all providers; for :func:`failsafe.retry` tries of one function.
-
-    Attributes:
-        max_retries: Extra tries after the first (0 to 100).
-        base_delay: The ceiling of the first wait, seconds (0 to a day).
-        max_delay: The ceiling of any wait, seconds (``base_delay`` to a day).
-        exponential_base: What the ceiling grows by each time (1 to 1000).
-        jitter: Wait U(0, ceiling) ("full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)
-            instead of the ceiling itself.
-        retry_after_cap: The longest ``retry_after`` that is waited for, seconds (0 to a day); a longer
-            one ends the tries.
-        retry_on: Which exceptions :func:`failsafe.retry` tries again; the router decides by the fault table instead.
-    """
-
-    max_retries: int = 2
-    base_delay: float = 0.5
-    max_delay: float = 8.0
-    exponential_base: float = 2.0
-    jitter: bool = True
-    retry_after_cap: float = 60.0
-    retry_on: tuple[type[Exception], ...] = (Exception,)
-
-    def __post_init__(self) -> None:
-        checks.whole("max_retries", self.max_retries, most=100)
-        checks.number("base_delay", self.base_delay, least=0, most=_DAY)
-        checks.number("max_delay", self.max_delay, least=0, most=_DAY)
-        checks.number("exponential_base", self.exponential_base, least=1, most=1000)
-        checks.flag("jitter", self.jitter)
-        checks.number("retry_after_cap", self.retry_after_cap, least=0, most=_DAY)
-        kinds = self.retry_on if isinstance(self.retry_on, tuple) else (None,)
-        if not all(isinstance(each, type) and issubclass(each, Exception) for each in kinds):
-            checks.refuse("retry_on", self.retry_on, "a tuple of exception classes is needed")
-        _exceptions("retry_on", self.retry_on)
-        if self.max_delay < self.base_delay:
-            checks.refuse("max_delay", self.max_delay, f"at least base_delay ({self.base_delay:g}) is needed")
-
-
-def _exceptions(key: str, value: object) -> None:
-    """Refuse anything but a tuple of ``Exception`` classes: what ends a program is never tried again."""
-    classes = value if isinstance(value, tuple) else (None,)
-    if not all(isinstance(cls, type) and issubclass(cls, Exception) for cls in classes):
-        checks.refuse(key, value, "a tuple of subclasses of Exception is needed")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CircuitBreakerConfig:
-    """
-    When a breaker opens, how long it stays open, and what closes it.
-
-    Attributes:
-        failure_threshold: Consecutive failures that open it (at least 1).
-        success_threshold: Successful probes that close it (at least 1).
-        timeout: The open time, seconds (above 0, at most a day).
-        half_open_max_calls: Most probes in flight at once (at least 1).
-        half_open_max_wait: Seconds after which an unanswered probe loses its place; looked at only
-            when every place is taken. None: the larger of ``timeout`` and 60.
-        timeout_jitter: Lengthens each open time by U(0, this) of itself (0 to 1), never shortens it.
-        timeout_multiplier: Lengthens the open time by this factor with each failed half-open in a row (1 to 1000).
-        max_timeout: The longest open time, growth, jitter and a provider's ``Retry-After`` included, seconds.
-            None: the larger of ``timeout`` and 300.
-    """
-
-    failure_threshold: int = 5
-    success_threshold: int = 3
-    timeout: float = 60.0
-    half_open_max_calls: int = 3
-    half_open_max_wait: float | None = None
-    timeout_jitter: float = 0.0
-    timeout_multiplier: float = 1.0
-    max_timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        checks.whole("failure_threshold", self.failure_threshold, least=1)
-        checks.whole("success_threshold", self.success_threshold, least=1)
-        checks.number("timeout", self.timeout, above=0, most=_DAY)
-        checks.whole("half_open_max_calls", self.half_open_max_calls, least=1)
-        if self.half_open_max_wait is not None:
-            checks.number("half_open_max_wait", self.half_open_max_wait, above=0, most=_DAY)
-        checks.number("timeout_jitter", self.timeout_jitter, least=0, most=1)
-        checks.number("timeout_multiplier", self.timeout_multiplier, least=1, most=1000)
-        if self.max_timeout is not None:
-            checks.number("max_timeout", self.max_timeout, least=self.timeout, most=_DAY)
+ROUTER_POLICIES: Mapping[str, type[Any]] = {
+    **PROVIDER_POLICIES,
+    "retry": RetryConfig,
+    "hedge": HedgeConfig,
+    "selection": SelectionConfig,
+}
+"""The settings of a router that are those of a policy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -151,7 +90,14 @@ class ProviderConfig:
         max_answer_bytes: The largest answer, decompressed (from 1 KiB).
         upstream: The vendors behind an aggregator; they tend to fail together.
         quirks: The server's differences from its dialect. A table changes single ones of the preset's.
-        breaker: Settings of its circuit breaker. None: the router's.
+        breaker: Settings of its circuit breaker. None: the router's, as for the four below.
+        bulkhead: How many calls may be under way to it at once.
+        rate_limiter: How many requests and tokens a minute it is sent.
+        adaptive_concurrency: A limit on calls under way that finds its own height; not beside a ``bulkhead``.
+        retry_budget: How many extra tries it is put to.
+        tags: Words of your own that ``only=`` and ``exclude=`` of a call may name.
+        failure_domains: What it would fail together with (a region, the vendor behind an aggregator):
+            after a failure, a provider that shares none of these comes next where there is one.
         quota_off: Seconds to leave a key alone that has no money left (above 0, at most 30 days).
         enabled: Whether it is asked at all. The keys of a disabled one need not exist.
         models_path: The free list of models below ``base_url``; "" when there is none.
@@ -186,6 +132,12 @@ class ProviderConfig:
     upstream: Sequence[str] = _FROM_PRESET
     quirks: Quirks = _FROM_PRESET
     breaker: CircuitBreakerConfig | None = None
+    bulkhead: BulkheadConfig | None = None
+    rate_limiter: RateLimiterConfig | None = None
+    adaptive_concurrency: AdaptiveConcurrencyConfig | None = None
+    retry_budget: RetryBudgetConfig | None = None
+    tags: Sequence[str] = ()
+    failure_domains: Sequence[str] = ()
     quota_off: float = 3600.0
     enabled: bool = True
     models_path: str = _FROM_PRESET
@@ -193,8 +145,10 @@ class ProviderConfig:
 
     def __post_init__(self) -> None:
         provider_rules.settle(self)
-        if self.breaker is not None:
-            checks.instance(f"providers.{self.name}.breaker", self.breaker, CircuitBreakerConfig)
+        prefix = f"providers.{self.name}."
+        _check_policies(self, prefix, PROVIDER_POLICIES)
+        for name in ("tags", "failure_domains"):
+            object.__setattr__(self, name, checks.texts(f"{prefix}{name}", getattr(self, name)))
 
     @property
     def vendor(self) -> str:
@@ -249,6 +203,13 @@ class RouterConfig:
         timeout: Seconds for a whole call that names none (above 0, at most a day).
         retry: Rounds over all providers.
         breaker: Settings of the circuit breakers.
+        breaker_scope: What a breaker stands before: a ``provider``, or each ``model`` of a provider apart.
+        bulkhead: For each provider, how many calls may be under way to it at once.
+        rate_limiter: For each provider and model, how many requests and tokens a minute are sent.
+        adaptive_concurrency: For each provider, a limit on calls under way that finds its own height.
+        retry_budget: For each provider, how many extra tries it is put to.
+        hedge: Ask a second provider while the first is slow. None: never.
+        selection: In which order the providers are asked.
         same_provider_retries: Quick tries on the same provider before the next one (0 to 10), for
             when the next one is a weaker model.
         failover_on_content_filter: Ask the next provider when one's content policy stops an answer.
@@ -263,14 +224,23 @@ class RouterConfig:
     timeout: float = 60.0
     retry: RetryConfig = field(default_factory=RetryConfig)
     breaker: CircuitBreakerConfig = field(default_factory=CircuitBreakerConfig)
+    breaker_scope: str = "provider"
+    bulkhead: BulkheadConfig | None = None
+    rate_limiter: RateLimiterConfig = field(default_factory=RateLimiterConfig)
+    adaptive_concurrency: AdaptiveConcurrencyConfig | None = None
+    retry_budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
+    hedge: HedgeConfig | None = None
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
     same_provider_retries: int = 0
     failover_on_content_filter: bool = False
     max_request_bytes: int = 32 * 1024 * 1024
 
     def __post_init__(self) -> None:
         checks.number("timeout", self.timeout, above=0, most=_DAY)
-        checks.instance("retry", self.retry, RetryConfig)
-        checks.instance("breaker", self.breaker, CircuitBreakerConfig)
+        _check_policies(
+            self, "", ROUTER_POLICIES, needed=("retry", "breaker", "rate_limiter", "retry_budget", "selection")
+        )
+        checks.one_of("breaker_scope", self.breaker_scope, ("provider", "model"))
         checks.whole("same_provider_retries", self.same_provider_retries, most=10)
         checks.flag("failover_on_content_filter", self.failover_on_content_filter)
         checks.whole("max_request_bytes", self.max_request_bytes, least=1024)
@@ -343,3 +313,14 @@ class RouterConfig:
         if hint:
             checks.refuse(key, entry, f"no provider is called {bound!r}{hint}")
         return False
+
+
+def _check_policies(
+    config: ProviderConfig | RouterConfig, prefix: str, policies: Mapping[str, type[Any]], needed: Sequence[str] = ()
+) -> None:
+    for name, kind in policies.items():
+        value = getattr(config, name)
+        if value is not None or name in needed:
+            checks.instance(f"{prefix}{name}", value, kind)
+    if config.bulkhead is not None and config.adaptive_concurrency is not None:
+        checks.refuse(f"{prefix}adaptive_concurrency", "given", "a bulkhead or an adaptive limit, not both, is needed")

@@ -7,6 +7,8 @@ Every error failsafe raises, drawn as one tree.
     ├── ConfigError (ValueError)
     ├── RouterClosed
     ├── CircuitOpenError
+    ├── BulkheadFull
+    ├── RateLimitReached
     ├── CallFailed
     │   ├── AllProvidersFailed
     │   ├── DeadlineExceeded (TimeoutError)
@@ -79,6 +81,46 @@ class CircuitOpenError(FailsafeError):
         self.state = state
         self.retry_after = retry_after
         self.reason = reason
+
+
+class BulkheadFull(FailsafeError):
+    """
+    As many calls as are allowed are under way; the protected function was not called.
+
+    Args:
+        name: The bulkhead's name.
+        max_concurrent: How many calls may be under way.
+        waited: Seconds that this call has waited for its turn.
+    """
+
+    def __init__(self, name: str, max_concurrent: int, waited: float = 0.0) -> None:
+        after = f" after a wait of {in_words(waited)}" if waited > 0 else ""
+        super().__init__(
+            f"bulkhead {name!r} is full{after} ({max_concurrent} calls under way); the call was not made; "
+            "try again later, or raise max_concurrent or max_wait"
+        )
+        self.name = name
+        self.max_concurrent = max_concurrent
+        self.waited = waited
+
+
+class RateLimitReached(FailsafeError):
+    """
+    A rate limit of one's own is used up; the protected function was not called.
+
+    Args:
+        name: The limiter's name.
+        limit: What is used up, as text (``"60 requests a minute"``).
+        retry_after: Seconds until there is room.
+    """
+
+    def __init__(self, name: str, limit: str, retry_after: float) -> None:
+        super().__init__(
+            f"rate limiter {name!r} has no room for another {in_words(retry_after)} ({limit}); the call was not made"
+        )
+        self.name = name
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class CallFailed(FailsafeError):

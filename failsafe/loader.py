@@ -15,17 +15,16 @@ from contextlib import suppress
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from failsafe import checks, trusted_file
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import PROVIDER_POLICIES, ROUTER_POLICIES, ProviderConfig, RouterConfig
 from failsafe.environment import from_env
 from failsafe.errors import ConfigError
 from failsafe.masking import mask
 
 __all__ = ["default_path", "from_env", "load", "load_file", "parse"]
 
-_Settings = TypeVar("_Settings", RetryConfig, CircuitBreakerConfig)
 
 _DEEP_KEY = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
 """A key of more than 50 parts: tomllib's memory grows with the square of their number."""
@@ -113,23 +112,26 @@ def parse(table: Mapping[str, Any]) -> RouterConfig:
     ]
     if not settings["providers"]:
         raise ConfigError("providers: at least one table [providers.NAME] is needed, such as [providers.openai]")
-    if "retry" in settings:
-        settings["retry"] = _policy("retry", settings["retry"], RetryConfig)
-    if "breaker" in settings:
-        settings["breaker"] = _policy("breaker", settings["breaker"], CircuitBreakerConfig)
-    return RouterConfig(**settings)
+    policies = _taken("", settings, ROUTER_POLICIES)
+    return RouterConfig(**settings, **policies)
 
 
 def _provider(name: str, value: object) -> ProviderConfig:
     key = f"providers.{name}"
     settings = _table(key, value)
     _refuse_unknown(f"{key}.", settings, ProviderConfig, but={"name"})
-    if "breaker" in settings:
-        settings["breaker"] = _policy(f"{key}.breaker", settings["breaker"], CircuitBreakerConfig)
-    return ProviderConfig(name=name, **settings)
+    policies = _taken(f"{key}.", settings, PROVIDER_POLICIES)
+    return ProviderConfig(name=name, **settings, **policies)
 
 
-def _policy(key: str, value: object, kind: type[_Settings]) -> _Settings:
+def _taken(prefix: str, settings: dict[str, Any], kinds: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """Take the tables of policies out of *settings* and make their settings of them."""
+    return {
+        name: _policy(f"{prefix}{name}", settings.pop(name), kind) for name, kind in kinds.items() if name in settings
+    }
+
+
+def _policy(key: str, value: object, kind: type[Any]) -> Any:
     settings = _table(key, value)
     _refuse_unknown(f"{key}.", settings, kind, but={"retry_on"})
     try:

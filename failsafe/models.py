@@ -243,6 +243,13 @@ class SkipReason(StrEnum):
     """The request needs what this target cannot do (tools, images, a JSON schema, a larger context)."""
     TRIES_USED_UP = "tries_used_up"
     RETRY_BUDGET = "retry_budget"
+    BULKHEAD = "bulkhead"
+    """As many calls as it may have are under way."""
+    RATE_LIMIT = "rate_limit"
+    """It would refuse: its own limit, or one of yours, is used up for now."""
+    DRAINING = "draining"
+    CONSTRAINT = "constraint"
+    """The call itself rules it out: ``only``, ``exclude``, ``max_cost_usd``."""
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):

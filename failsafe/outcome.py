@@ -15,9 +15,11 @@ from failsafe import errors
 from failsafe.faults import REACTIONS, BreakerEffect, NextStep
 
 _NOT_THE_SERVICE = (
+    errors.BulkheadFull,
     errors.Cancelled,
     errors.CircuitOpenError,
     errors.ConfigError,
+    errors.RateLimitReached,
     errors.RouterClosed,
 )
 """Exceptions that say nothing about the service: given up, or never sent."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from failsafe.backoff import ceiling
-from failsafe.config import CircuitBreakerConfig
 from failsafe.events import CircuitState
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.rules import ConsecutiveRule, Rule
 
 Move = tuple[CircuitState, str]
@@ -68,7 +68,7 @@ class Closed(Phase):
 
     def __init__(self, generation: int, config: CircuitBreakerConfig) -> None:
         super().__init__(generation)
-        self.rule: Rule = ConsecutiveRule(config.failure_threshold)
+        self.rule: Rule = ConsecutiveRule(config.failure_threshold or 2**31)
 
     def success(self, _permit: object, /) -> Move | None:
         """Ask the rule."""

@@ -26,11 +26,11 @@ import msgspec
 
 from failsafe.backoff import a_little_later, calculate_delay, named_wait
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
-from failsafe.config import RetryConfig
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.durations import in_words
 from failsafe.errors import Cancelled
 from failsafe.outcome import may_retry, refuse_lazy
+from failsafe.policy_config import RetryConfig
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from failsafe.backoff import a_little_later, calculate_delay, ceiling, named_wait
 from failsafe.clock import new_random
-from failsafe.config import RetryConfig
+from failsafe.policy_config import RetryConfig
 from tests.chance import Chance
 
 EXACT = RetryConfig(base_delay=0.5, max_delay=8.0, exponential_base=2.0, jitter=False)

@@ -11,9 +11,9 @@ import pytest
 
 from failsafe import errors
 from failsafe.breaker import CircuitBreaker, CircuitBreakerRegistry, Permit
-from failsafe.config import CircuitBreakerConfig
 from failsafe.events import CircuitState, StateChanged
 from failsafe.listeners import StateListeners
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.testing import FakeClock
 from tests.chance import Chance
 
@@ -38,7 +38,7 @@ def fail(breaker: CircuitBreaker, times: int) -> None:
 
 def half_open(breaker: CircuitBreaker, clock: FakeClock) -> Permit:
     """Open *breaker*, let its time pass, and return the first probe."""
-    fail(breaker, breaker.config.failure_threshold)
+    fail(breaker, breaker.config.failure_threshold or 0)
     clock.advance(breaker.retry_after or 0)
     return breaker.acquire()
 

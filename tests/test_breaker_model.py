@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from failsafe.breaker import CircuitBreaker, Permit
-from failsafe.config import CircuitBreakerConfig
 from failsafe.events import CircuitState, StateChanged
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.testing import FakeClock
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from failsafe.breaker import CircuitBreaker, Permit
-from failsafe.config import CircuitBreakerConfig
 from failsafe.events import CircuitState, StateChanged
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.testing import FakeClock
 
 THREADS = 32

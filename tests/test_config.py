@@ -15,8 +15,9 @@ import pytest
 
 from failsafe import checks
 from failsafe.catalog import ModelInfo, Quirks
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ROUTER_POLICIES, ProviderConfig, RouterConfig
 from failsafe.errors import ConfigError
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.secret import Secret
 
 KEY = "sk-marked-4711-do-not-show"
@@ -539,7 +540,7 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(message) < 400
 
 
-@pytest.mark.parametrize("kind", [RouterConfig, ProviderConfig, RetryConfig, CircuitBreakerConfig, Quirks])
+@pytest.mark.parametrize("kind", [RouterConfig, ProviderConfig, Quirks, *ROUTER_POLICIES.values()])
 def test_the_guide_names_every_setting(kind: Any) -> None:
     names = kind.__struct_fields__ if kind is Quirks else [each.name for each in fields(kind) if each.init]
     documented = set(re.findall(r"^\| `(\w+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE))

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from failsafe.config import CircuitBreakerConfig
 from failsafe.cooldown import Blocked
 from failsafe.events import PutOff
 from failsafe.faults import Fault
 from failsafe.health import ProviderStatus
 from failsafe.models import Adjustment, Failure
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.testing import answer
 from failsafe.transport.base import RawAnswer
 from tests.router_bench import BROKEN, LIMITED, Bench, failing

@@ -42,6 +42,10 @@ def filled(error: type[FailsafeError]) -> FailsafeError:
     """An instance whose every attribute holds something to lose."""
     if issubclass(error, errors.CircuitOpenError):
         return error("openai", "open", 12.5, "5 failures in a row")
+    if issubclass(error, errors.BulkheadFull):
+        return error("openai", 8, 0.5)
+    if issubclass(error, errors.RateLimitReached):
+        return error("openai", "60 requests a minute", 0.5)
     if issubclass(error, errors.CallFailed):
         return error("the report", attempts=("first", "second"), skipped=("third",), retry_after=3.0)
     if not issubclass(error, errors.ProviderFault):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from failsafe.config import CircuitBreakerConfig, RetryConfig
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.errors import (
     AllProvidersFailed,
@@ -18,6 +17,7 @@ from failsafe.errors import (
 from failsafe.events import CircuitState
 from failsafe.faults import Fault
 from failsafe.models import SkipReason
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.testing import Outcome, answer, refusal
 from tests.router_bench import BROKEN, LIMITED, REFUSED, Bench
 

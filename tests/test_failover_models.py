@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from failsafe.config import RetryConfig
 from failsafe.errors import AllProvidersFailed, ContextWindowExceeded, InvalidRequest, UnsupportedParameter
 from failsafe.events import ModelSubstituted
 from failsafe.faults import Fault
 from failsafe.models import SkipReason
+from failsafe.policy_config import RetryConfig
 from failsafe.testing import Outcome, SentRequest, answer, refusal
 from tests.router_bench import BROKEN, LIMITED, Bench, Script, failing
 

@@ -10,10 +10,11 @@ import pytest
 
 from failsafe.breaker import CircuitBreaker
 from failsafe.clock import Random
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, InvalidRequest
 from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, PutOff, StateChanged
 from failsafe.faults import Fault
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.testing import Outcome, ScriptedTransport, SentRequest, answer, refusal
 from tests.router_bench import BROKEN, Bench, failing

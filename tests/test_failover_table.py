@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from failsafe.config import RetryConfig
 from failsafe.errors import AllProvidersFailed, Cancelled, FailsafeError, ProviderFault
 from failsafe.events import CircuitState, PutOff
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
 from failsafe.models import SkipReason
+from failsafe.policy_config import RetryConfig
 from failsafe.testing import answer
 from tests.router_bench import Bench, failing
 

@@ -7,12 +7,12 @@ import math
 import pytest
 
 from failsafe.breaker import Permit
-from failsafe.config import CircuitBreakerConfig, RetryConfig
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.errors import AllProvidersFailed, AuthenticationFailed, Cancelled, DeadlineExceeded
 from failsafe.events import CircuitState
 from failsafe.faults import Fault
 from failsafe.models import Failure, SkipReason
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.testing import answer
 from tests.router_bench import BROKEN, Bench, failing, takes
 

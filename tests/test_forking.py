@@ -75,7 +75,7 @@ print(in_child(use))
 def test_a_child_does_not_wait_for_probes_of_its_parents_threads() -> None:
     answers = run("""
 from failsafe.breaker import CircuitBreaker
-from failsafe.config import CircuitBreakerConfig
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.testing import FakeClock
 clock = FakeClock()
 breaker = CircuitBreaker("one", CircuitBreakerConfig(half_open_max_calls=1, success_threshold=2), clock=clock)

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from failsafe import loader, trusted_file
 from failsafe.catalog import catalog
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import ConfigError
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 
 KEY = "sk-marked-4711-do-not-show"
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "examples" / "failsafe.toml"

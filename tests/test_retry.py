@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from failsafe import errors
-from failsafe.config import RetryConfig
 from failsafe.deadline import CancelToken, Deadline
+from failsafe.policy_config import RetryConfig
 from failsafe.retrying import RetryAttempt, retry, retry_call
 from failsafe.testing import FakeClock
 from tests.chance import Chance

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.sim import BEHAVIOURS, Behaviour, FakeCloud
 
 DEADLINE = 3.0

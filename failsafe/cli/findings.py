@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from failsafe.catalog import ModelInfo, catalog
 from failsafe.cli.settings import cheapest_model
-from failsafe.config import ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.deadline import CancelToken
 from failsafe.errors import CallFailed, FailsafeError
+from failsafe.policy_config import RetryConfig
 from failsafe.providers.diagnosis import suspicion
 from failsafe.router import Router
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from failsafe.config import CircuitBreakerConfig, RetryConfig
 from failsafe.deadline import CancelToken
 from failsafe.errors import Cancelled
 from failsafe.events import CircuitState
 from failsafe.faults import Fault
 from failsafe.models import Phase, Reply
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, Behaviour, DripBody, FakeCloud
 from failsafe.transport import body, requests_transport

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from failsafe.clock import Random
-from failsafe.config import CircuitBreakerConfig, RetryConfig
 from failsafe.errors import (
     AllProvidersFailed,
     ContentFiltered,
@@ -19,6 +18,7 @@ from failsafe.errors import (
     ProviderFault,
 )
 from failsafe.faults import Fault
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, Behaviour, FakeCloud, FakeProvider, Redirect
 from tests.acceptance.routers import GRACE, VENDORS, config, said_by, stopwatch

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import ConfigError, InvalidRequest, ModelNotFound
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.sim import FakeCloud
 from tests.acceptance import leaks

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from failsafe.config import CircuitBreakerConfig
 from failsafe.errors import ModelNotFound, RouterClosed
 from failsafe.events import CircuitState
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, Behaviour, FakeCloud
 from tests.acceptance.routers import (

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from failsafe import router as router_module
-from failsafe.config import CircuitBreakerConfig, RetryConfig
 from failsafe.errors import AllProvidersFailed
 from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, PutOff, StateChanged
 from failsafe.faults import Fault
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, FakeCloud
 from failsafe.telemetry.bus import EventBus

@@ -9,10 +9,11 @@ import pytest
 import requests
 import responses
 
-from failsafe.config import ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import AllProvidersFailed
 from failsafe.faults import Fault
 from failsafe.models import Phase
+from failsafe.policy_config import RetryConfig
 from failsafe.router import Router
 
 SPARE = "https://spare.example/v1"

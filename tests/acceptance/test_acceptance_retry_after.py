@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 import pytest
 
-from failsafe.config import CircuitBreakerConfig
 from failsafe.errors import AllProvidersFailed
 from failsafe.faults import REACTIONS, Fault
 from failsafe.models import SkipReason
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, Behaviour, Error, FakeCloud
 from failsafe.testing import FakeClock

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from failsafe.config import ProviderConfig, RetryConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import AllProvidersFailed, ConfigError, FailsafeError
 from failsafe.events import Event
 from failsafe.faults import Fault
+from failsafe.policy_config import RetryConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, Behaviour, Error, FakeCloud, FakeProvider, Redirect, Verbatim
 from failsafe.transport import connections

@@ -21,9 +21,10 @@ from failsafe.cli.app import app
 from failsafe.cli.demo_scenario import DEADLINE, settings
 from failsafe.cli.demo_traffic import Call, Client
 from failsafe.cli.demo_view import account, picture
-from failsafe.config import CircuitBreakerConfig, ProviderConfig, RouterConfig
+from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.faults import Fault
 from failsafe.models import Attempt
+from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.router import Router
 from failsafe.sim import FakeCloud
 from tests.cli.programs import FAILSAFE, HARD_CAP, ROOT, running, until

@@ -39,7 +39,7 @@ check: $(VENV)/.has-dev ## run every static check: format, lint, types, layers, 
 test-all: ## run the tests on every Python from 3.11 up that is on this machine
 	tools/every_python.sh
 
-bench: $(VENV)/.has-test ## run every benchmark and compare its figures with the goals
+bench: $(VENV)/.has-bench ## run every benchmark and compare its figures with the goals
 	$(python) tools/bench.py
 
 clean: ## remove what was built: environments, caches, reports

@@ -6,20 +6,24 @@ from typing import NamedTuple
 
 import msgspec
 
-from failsafe.circuit import Permit
+from failsafe.admission import OUT_OF_BUDGET, Entry, Refused, Wait
 from failsafe.clock import Clock, Random
 from failsafe.config import RouterConfig
 from failsafe.course import Course
 from failsafe.deadline import CancelToken, Deadline
-from failsafe.endpoint import Answered
 from failsafe.events import AttemptFinished
 from failsafe.faults import REACTIONS, BreakerEffect, Fault
-from failsafe.models import Attempt, Failure, Skip, SkipReason
+from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason
 from failsafe.patience import to_blame
 from failsafe.providers.base import BuiltRequest
+from failsafe.reading import Answered
 from failsafe.secret import Secret
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Limits
+
+_OUTRUN = "given up: another attempt was faster"
+_PUSHBACK = frozenset({Fault.RATE_LIMIT, Fault.OVERLOADED, Fault.TIMEOUT})
+"""Faults that say that the provider is sent too much at once."""
 
 
 class Shared(NamedTuple):
@@ -58,59 +62,86 @@ class Attempts:
         self.last_failure: tuple[str, Failure] | None = None
         self.round = 1
 
-    def make(self, course: Course, built: BuiltRequest, key: Secret | None, limit: float) -> Answered | Failure | Skip:
+    def make(
+        self,
+        course: Course,
+        built: BuiltRequest,
+        key: Secret | None,
+        limit: float,
+        *,
+        may_wait: bool = False,
+        cancel: CancelToken | None = None,
+        hedge: bool = False,
+    ) -> Answered | Failure | Skip:
         """
-        Send *built* to the provider of *course*, if its breaker and its retry budget let it.
+        Send *built* to the provider of *course*, if its limits, its breaker and its retry budget let it.
 
-        The permit and the key's trial end on every way out, exceptions of any kind included.
+        All that is held for the attempt, and the key's trial, ends on every way out, exceptions of any kind included.
 
         Args:
             course: The provider, and how it has fared in this call.
             built: The request for it.
             key: The key to send, as ``Endpoint.key_for`` admitted it.
             limit: Seconds the attempt may take.
+            may_wait: Whether a place among the calls under way to the provider is waited for.
+            cancel: Ends this attempt alone; the call's own token is then its parent.
+            hedge: Whether another attempt is under way.
 
         Returns:
             The answer; the failure, everything it concerns having been told; or why nothing was sent.
         """
         endpoint, clock = course.endpoint, self._shared.clock
-        permit: Permit | None = None
+        entry: Entry | None = None
         try:
-            permit = endpoint.breaker.try_acquire()
-            # After the permit, since a token cannot be given back.
-            if permit is None or (course.tries and not endpoint.budget.try_spend()):
-                return self._refused(course, permit, key)
+            entered = self._enter(course, may_wait, repeated=course.tries > 0)
+            if isinstance(entered, Refused):
+                endpoint.give_back(key, course.model)
+                return _skip(course, entered)
+            entry = entered
             began, started_at = clock.monotonic(), clock.time()
-            outcome = endpoint.ask(built, endpoint.target(course.model), key, self._limits(course, limit))
+            endpoint.sending(key, course.model, course.tokens)
+            outcome = endpoint.ask(built, endpoint.target(course.model), key, self._limits(course, limit, cancel))
             took = clock.monotonic() - began
             course.tries += 1
             if isinstance(outcome, Answered):
-                permit.success()
+                entry.permit.success()
+                entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens)
                 self._succeeded(course, built, key, took)
             else:
-                self._failed(course, outcome, permit, key, limit)
-            self._record(course, outcome, key, took, started_at)
+                outcome = self._outrun(outcome, cancel)
+                self._failed(course, outcome, entry, key, limit, took)
+            self._record(course, outcome, key, took, started_at, hedge=hedge)
             return outcome
         except BaseException:
-            if permit is not None:
-                permit.release()
+            if entry is not None:
+                entry.abandon()
             endpoint.give_back(key, course.model)
             raise
 
-    def _refused(self, course: Course, permit: Permit | None, key: Secret | None) -> Skip:
-        course.endpoint.give_back(key, course.model)
-        if permit is None:
-            return course.skip_open()
-        permit.release()
-        return out_of_budget(course)
+    def _enter(self, course: Course, may_wait: bool, repeated: bool) -> Entry | Refused:
+        wait = Wait(course.wait_left, self._deadline, self._cancel) if may_wait and course.wait_left > 0.0 else None
+        if wait is None:
+            return course.endpoint.admission.enter(course.model, course.tokens, repeated=repeated)
+        began = self._shared.clock.monotonic()
+        try:
+            return course.endpoint.admission.enter(course.model, course.tokens, repeated=repeated, wait=wait)
+        finally:
+            course.wait_left -= self._shared.clock.monotonic() - began
 
-    def _limits(self, course: Course, limit: float) -> Limits:
+    def _outrun(self, failure: Failure, cancel: CancelToken | None) -> Failure:
+        """*failure*, or in other words that the attempt lost against another one of the same call."""
+        called_off = self._cancel is not None and self._cancel.cancelled
+        if failure.fault is not Fault.CANCELLED or cancel is None or called_off:
+            return failure
+        return msgspec.structs.replace(failure, message=_OUTRUN)
+
+    def _limits(self, course: Course, limit: float, cancel: CancelToken | None) -> Limits:
         config = course.endpoint.config
         return Limits(
             deadline=self._deadline.sooner(limit),
             connect_timeout=min(config.connect_timeout, limit),
             max_bytes=config.max_answer_bytes,
-            cancel=self._cancel,
+            cancel=cancel or self._cancel,
         )
 
     def _succeeded(self, course: Course, built: BuiltRequest, key: Secret | None, took: float) -> None:
@@ -119,25 +150,37 @@ class Attempts:
             dropped = course.dropped.get(course.model, frozenset())
             course.endpoint.learn_refusals(course.model, dropped, built.adjustments)
 
-    def _failed(self, course: Course, failure: Failure, permit: Permit, key: Secret | None, limit: float) -> None:
+    def _failed(
+        self, course: Course, failure: Failure, entry: Entry, key: Secret | None, limit: float, took: float
+    ) -> None:
         """Tell the breaker, and leave alone what the fault put out of use."""
         effect = _effect(course, failure, limit)
         if effect is BreakerEffect.NEUTRAL:
-            permit.release()
+            entry.permit.release()
         else:
             # One poison prompt must not open every breaker: one strike a call. A failed probe reopens all the same.
             soft = effect is BreakerEffect.SOFT or course.struck
             course.struck = course.struck or not soft
-            permit.failure(failure.message, soft=soft, retry_after=failure.retry_after)
-        self.last_failure = course.endpoint.name, failure
+            entry.permit.failure(failure.message, soft=soft, retry_after=failure.retry_after)
+        entry.leave(pushback=True if failure.fault in _PUSHBACK else None)
+        course.endpoint.failed(failure.fault, took)
+        if failure.fault is not Fault.CANCELLED:
+            self.last_failure = course.endpoint.name, failure
         put_off = course.endpoint.put_off(failure, key, course.model)
         if put_off is not None:
             self._shared.reporter.emit(put_off)
 
     def _record(
-        self, course: Course, outcome: Answered | Failure, key: Secret | None, took: float, started_at: float
+        self,
+        course: Course,
+        outcome: Answered | Failure,
+        key: Secret | None,
+        took: float,
+        started_at: float,
+        *,
+        hedge: bool,
     ) -> None:
-        attempt = _receipt_line(course, outcome, key, took, started_at, self.round)
+        attempt = _receipt_line(course, outcome, key, took, started_at, self.round, hedge=hedge)
         self.made.append(attempt)
         course.endpoint.record(attempt)
         reporter = self._shared.reporter
@@ -145,10 +188,35 @@ class Attempts:
             reporter.emit(AttemptFinished(at=started_at + took, call_id=self._call_id, attempt=attempt))
 
 
+    def unreported(self, course: Course, key: Secret | None, started_at: float) -> None:
+        """Write the line of a hedge that has lost and whose end is not waited for."""
+        self.made.append(
+            Attempt(
+                provider=course.endpoint.name,
+                model=course.model,
+                key="" if key is None else key.fingerprint,
+                round=self.round,
+                phase=Phase.WAIT,
+                fault=Fault.CANCELLED,
+                message=f"{_OUTRUN}; its end was not waited for",
+                latency_ms=max(0.0, self._shared.clock.time() - started_at) * 1000,
+                started_at=started_at,
+                maybe_billed=True,
+                hedge=True,
+            )
+        )
+
+
 def out_of_budget(course: Course) -> Skip:
     """Give the provider up for this call: nobody has paid for another try."""
-    course.over = True
-    return course.skip(SkipReason.RETRY_BUDGET, "its retry budget is used up; successes fill it again")
+    return _skip(course, OUT_OF_BUDGET)
+
+
+def _skip(course: Course, refused: Refused) -> Skip:
+    """Take note of a refusal for the rest of the call."""
+    course.over = course.over or refused is OUT_OF_BUDGET
+    course.crowded = refused.reason is SkipReason.BULKHEAD
+    return course.skip_refused(refused)
 
 
 def _effect(course: Course, failure: Failure, limit: float) -> BreakerEffect:
@@ -161,7 +229,14 @@ def _effect(course: Course, failure: Failure, limit: float) -> BreakerEffect:
 
 
 def _receipt_line(
-    course: Course, outcome: Answered | Failure, key: Secret | None, took: float, started_at: float, number: int
+    course: Course,
+    outcome: Answered | Failure,
+    key: Secret | None,
+    took: float,
+    started_at: float,
+    number: int,
+    *,
+    hedge: bool,
 ) -> Attempt:
     line = Attempt(
         provider=course.endpoint.name,
@@ -174,6 +249,7 @@ def _receipt_line(
         started_at=started_at,
         bytes_received=outcome.bytes_received,
         usage=outcome.answer.usage if isinstance(outcome, Answered) else None,
+        hedge=hedge,
     )
     if isinstance(outcome, Answered):
         return line

@@ -7,7 +7,7 @@ allowed. Times are seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -210,6 +210,9 @@ class RouterConfig:
         retry_budget: For each provider, how many extra tries it is put to.
         hedge: Ask a second provider while the first is slow. None: never.
         selection: In which order the providers are asked.
+        fallback: The last answer, when nobody answers in time: a text, or in code a function of the
+            request (:class:`failsafe.models.ChatRequest`) and the error that returns a text or a
+            :class:`failsafe.Reply`. None: the error is raised.
         same_provider_retries: Quick tries on the same provider before the next one (0 to 10), for
             when the next one is a weaker model.
         failover_on_content_filter: Ask the next provider when one's content policy stops an answer.
@@ -231,6 +234,7 @@ class RouterConfig:
     retry_budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
     hedge: HedgeConfig | None = None
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+    fallback: str | Callable[..., Any] | None = None
     same_provider_retries: int = 0
     failover_on_content_filter: bool = False
     max_request_bytes: int = 32 * 1024 * 1024
@@ -240,6 +244,8 @@ class RouterConfig:
         _check_policies(
             self, "", ROUTER_POLICIES, needed=("retry", "breaker", "rate_limiter", "retry_budget", "selection")
         )
+        if not (self.fallback is None or isinstance(self.fallback, str) or callable(self.fallback)):
+            checks.refuse("fallback", self.fallback, "a text, or a function of the request and the error, is needed")
         checks.one_of("breaker_scope", self.breaker_scope, ("provider", "model"))
         checks.whole("same_provider_retries", self.same_provider_retries, most=10)
         checks.flag("failover_on_content_filter", self.failover_on_content_filter)

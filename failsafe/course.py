@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
+from failsafe.admission import Refused
 from failsafe.cooldown import Blocked
 from failsafe.durations import in_words
 from failsafe.endpoint import Endpoint
@@ -53,15 +55,21 @@ class Course:
         dropped: By model, the parameters left out because the target refused them in this call.
         over: Whether it is not to be asked again.
         rests_until: The end of its backoff, on the clock's monotonic scale.
+        tokens: What a request of this call counts for, as far as limits on tokens need to know.
+        wait_left: Seconds that this call may still wait for a place among the calls under way to it.
+        crowded: Whether it had no such place when it was last asked for one.
     """
 
     __slots__ = (
-        "dropped", "endpoint", "keys_left", "model", "models", "over", "quick_retries", "rests_until", "struck",
-        "tries",
+        "crowded", "dropped", "endpoint", "keys_left", "model", "models", "over", "quick_retries", "rests_until",
+        "struck", "tokens", "tries", "wait_left",
     )  # fmt: skip
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, tokens: float = 0.0) -> None:
         self.endpoint, self.models = candidate
+        self.tokens = tokens
+        self.wait_left = self.endpoint.admission.max_wait
+        self.crowded = False
         self.model = self.models[0]
         self.tries = 0
         self.keys_left = len(self.endpoint.config.keys) - 1
@@ -80,9 +88,13 @@ class Course:
         self.models = tuple(other for other in self.models if other != model)
         self.over = self.over or not self.models
 
-    def plainly_open(self) -> bool:
-        """Whether the breaker is sure to refuse; a look that saves work, never a permission."""
-        breaker = self.endpoint.breaker
+    def is_apart_from(self, domains: Collection[str]) -> bool:
+        """Whether it shares none of these failure domains."""
+        return not any(domain in domains for domain in self.endpoint.config.failure_domains)
+
+    def plainly_open(self, model: str) -> bool:
+        """Whether the breaker is sure to refuse *model*; a look that saves work, never a permission."""
+        breaker = self.endpoint.admission.breaker(model)
         state = breaker.state
         if state is CircuitState.OPEN:
             return (breaker.retry_after or 0.0) > 0.0
@@ -90,26 +102,31 @@ class Course:
 
     def may_be_asked(self) -> bool:
         """Whether time must be kept for this provider."""
-        return not (self.over or self.plainly_open() or self.endpoint.blocked(self.model))
+        blocked = self.endpoint.blocked(self.model, self.tokens)
+        return not (self.over or self.crowded or self.plainly_open(self.model) or blocked)
 
     def free_in(self, *, by_itself: bool = False) -> float:
         """
-        Seconds until it may be asked, infinite when only a person can change that.
+        Seconds until it may be asked, infinite when nobody knows or only a person can change that.
 
         Args:
             by_itself: Leave out what is off until a person acts (a rejected key, an empty account):
                 asking again when its time off ends is a trial, not something a call should wait for.
         """
-        breaker = self.endpoint.breaker
+        if self.crowded and self.wait_left <= 0.0:
+            return math.inf
+        return min((self._free_in(model, by_itself) for model in self.models), default=math.inf)
+
+    def _free_in(self, model: str, by_itself: bool) -> float:
+        breaker = self.endpoint.admission.breaker(model)
         if breaker.state is CircuitState.FORCED_OPEN:
             return math.inf
-        blocks = [self.endpoint.blocked(model) for model in self.models]
-        waits = [
-            0.0 if block is None else block.retry_after
-            for block in blocks
-            if block is None or not (by_itself and REACTIONS[block.fault].alert)
-        ]
-        return max(min(waits, default=math.inf), breaker.retry_after or 0.0)
+        block = self.endpoint.blocked(model, self.tokens)
+        if block is None:
+            return breaker.retry_after or 0.0
+        if by_itself and REACTIONS[block.fault].alert:
+            return math.inf
+        return max(block.retry_after, breaker.retry_after or 0.0)
 
     def skip(self, reason: SkipReason, detail: str, retry_after: float | None = None) -> Skip:
         """The line of the receipt that says why it is left alone."""
@@ -117,12 +134,13 @@ class Course:
             provider=self.endpoint.name, model=self.model, reason=reason, detail=detail, retry_after=retry_after
         )
 
+    def skip_refused(self, refused: Refused) -> Skip:
+        """As :meth:`skip`, for what refused the request before it was sent."""
+        return self.skip(refused.reason, refused.detail, refused.retry_after)
+
     def skip_open(self) -> Skip:
         """As :meth:`skip`, for a breaker that refuses."""
-        breaker = self.endpoint.breaker
-        retry_after = breaker.retry_after
-        when = "" if retry_after is None else f", next probe in {in_words(retry_after)}"
-        return self.skip(SkipReason.BREAKER_OPEN, f"its circuit breaker is {breaker.state}{when}", retry_after)
+        return self.skip_refused(self.endpoint.admission.refused_by_breaker(self.model))
 
     def skip_blocked(self, blocked: Blocked) -> Skip:
         """As :meth:`skip`, for a key or model that is put off."""

@@ -12,20 +12,23 @@ import msgspec
 
 from failsafe import forking
 from failsafe.backoff import a_little_later
-from failsafe.breaker import CircuitBreaker
-from failsafe.budget import RetryBudget
+from failsafe.admission import Admission
+from failsafe.availability import Availability
 from failsafe.clock import Clock, Random
 from failsafe.config import ProviderConfig
 from failsafe.cooldown import Blocked, Cooldowns
 from failsafe.events import PutOff
-from failsafe.faults import REACTIONS, Fault, Scope
+from failsafe.faults import REACTIONS, BreakerEffect, Fault, Scope
 from failsafe.health import ProviderStatus, judge
+from failsafe.hedge_delay import HedgeDelay
 from failsafe.latency import LatencyWindow
-from failsafe.masking import mask
-from failsafe.models import Adjustment, Answer, Attempt, Failure
+from failsafe.models import Adjustment, Attempt, Failure
+from failsafe.peak_ewma import PeakEwma
+from failsafe.policy_config import HedgeConfig
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.registry import dialect_named
-from failsafe.providers.request_ids import request_id
+from failsafe.providers.limit_headers import readings
+from failsafe.reading import Answered, read_answer
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits, RawAnswer, Transport
 
@@ -35,15 +38,6 @@ _REFUSED_FOR = 3600.0
 _LENGTH = frozenset({"max_tokens", "max_completion_tokens"})
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete answer with what only the HTTP answer around it tells."""
-
-    answer: Answer
-    status: int
-    request_id: str | None
-    bytes_received: int
-
-
 class Endpoint:
     """
     What a router knows and keeps of one provider. Thread-safe.
@@ -51,10 +45,11 @@ class Endpoint:
     Args:
         config: The provider's settings.
         rank: Its place in the list, the priority where none is set.
-        breaker: Its circuit breaker.
+        admission: What may refuse its next request.
         transport: Its connection to the network.
         clock: The source of time.
         random: The source of chance.
+        hedge: When its attempts count as slow, if they are hedged.
     """
 
     def __init__(
@@ -62,21 +57,24 @@ class Endpoint:
         config: ProviderConfig,
         *,
         rank: int,
-        breaker: CircuitBreaker,
+        admission: Admission,
         transport: Transport,
         clock: Clock,
         random: Random,
+        hedge: HedgeConfig | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
         self.priority = rank if config.priority is None else config.priority
         self.weight = config.weight
         self.dialect = dialect_named(config.dialect)
-        self.breaker = breaker
+        self.admission = admission
         self.transport = transport
-        self.budget = RetryBudget()
         self.cooldowns = Cooldowns(clock, random)
         self.latency = LatencyWindow()
+        self.peak = PeakEwma(clock=clock)
+        self.hedge = None if hedge is None else HedgeDelay(hedge)
+        self.availability = Availability(clock)
         self._clock = clock
         self._random = random
         self._keys: tuple[Secret | None, ...] = config.keys or (None,)
@@ -140,26 +138,31 @@ class Endpoint:
         if not learned <= target.refused:
             self._remember(msgspec.structs.replace(target, refused=target.refused | learned))
 
-    def key_for(self, model: str) -> Secret | Blocked | None:
+    def key_for(self, model: str, tokens: float = 0.0) -> Secret | Blocked | None:
         """
         The key whose turn it is, or why none may be used now.
 
-        Keys take turns for each model; one that is put off is passed over. None for a provider
-        without a key.
+        Keys take turns for each model; one that is put off, or whose rate limit would refuse *tokens*
+        more, is passed over. None for a provider without a key.
         """
         keys = self._keys
         if len(keys) == 1:
-            return self.cooldowns.admit(_fingerprint(keys[0]), model) or keys[0]
+            return self._admit(keys[0], model, tokens) or keys[0]
         first = next(self._turns.get(model) or self._begin_turns(model))
         soonest: Blocked | None = None
         for offset in range(len(keys)):
             key = keys[(first + offset) % len(keys)]
-            blocked = self.cooldowns.admit(_fingerprint(key), model)
+            blocked = self._admit(key, model, tokens)
             if blocked is None:
                 return key
             if soonest is None or blocked.retry_after < soonest.retry_after:
                 soonest = blocked
         return soonest
+
+    def _admit(self, key: Secret | None, model: str, tokens: float) -> Blocked | None:
+        name = _fingerprint(key)
+        # Asked last, because that may begin a trial.
+        return self.admission.short_of(name, model, tokens) or self.cooldowns.admit(name, model)
 
     def _begin_turns(self, model: str) -> Iterator[int]:
         # By model, or two models that are asked for in turn would each have a key to themselves.
@@ -167,76 +170,56 @@ class Endpoint:
             shared = model if len(self._turns) < _REMEMBERED else next(iter(self._turns))
             return self._turns.setdefault(shared, itertools.count())
 
-    def blocked(self, model: str) -> Blocked | None:
+    def blocked(self, model: str, tokens: float = 0.0) -> Blocked | None:
         """Why no key may be used for *model* now, the one that comes free first; None if one may. Changes nothing."""
-        if not self.cooldowns.any:
+        if not (self.cooldowns.any or self.admission.counts_rates):
             return None
-        blocks = [self.cooldowns.blocked(_fingerprint(key), model) for key in self._keys]
+        blocks = [self._blocked(_fingerprint(key), model, tokens) for key in self._keys]
         waiting = [block for block in blocks if block is not None]
         return min(waiting, key=lambda block: block.retry_after) if len(waiting) == len(blocks) else None
+
+    def _blocked(self, key: str | None, model: str, tokens: float) -> Blocked | None:
+        blocks = (self.cooldowns.blocked(key, model), self.admission.short_of(key, model, tokens))
+        return max(filter(None, blocks), key=lambda block: block.retry_after, default=None)
 
     def ask(self, built: BuiltRequest, target: Target, key: Secret | None, limits: Limits) -> Answered | Failure:
         """Send one request and make an answer or a failure of whatever comes back."""
         raw = self.transport.send("POST", built.path, built.body, key, limits)
         if isinstance(raw, Failure):
             return raw
-        if not 200 <= raw.status < 300:
-            return self._classify(raw, target.model, key)
-        answer = self._read(raw, target)
-        identity = request_id(raw.headers, self.config.keys)
-        if isinstance(answer, Failure):
-            return msgspec.structs.replace(
-                answer,
-                message=mask(answer.message, self.config.keys),
-                status=raw.status,
-                request_id=identity,
-                bytes_received=len(raw.body),
-            )
-        return Answered(answer=answer, status=raw.status, request_id=identity, bytes_received=len(raw.body))
+        self._learn_limits(raw, target.model, key)
+        return read_answer(raw, target, key, config=self.config, dialect=self.dialect, now=self._clock.time())
 
-    def _classify(self, raw: RawAnswer, model: str, key: Secret | None) -> Failure:
-        from failsafe.providers.classify import classify  # a program whose calls succeed never needs it
-
-        return classify(
-            raw.status,
-            raw.headers,
-            raw.body,
-            vendor=self.config.vendor,
-            dialect=self.dialect.name,
-            model=model,
-            clock_time=self._clock.time(),
-            secrets=self.config.keys,
-            key=key,
-            provider=self.name,
+    def _learn_limits(self, raw: RawAnswer, model: str, key: Secret | None) -> None:
+        learnt = self.admission.learnt
+        if learnt is None:
+            return
+        said = readings(
+            raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=self._clock.time()
         )
-
-    def _read(self, raw: RawAnswer, target: Target) -> Answer | Failure:
-        body = _decode(raw)
-        if isinstance(body, Failure):
-            return body
-        try:
-            answer = self.dialect.read(body, target)
-        except Exception as error:  # noqa: BLE001 -- an answer that nobody foresaw costs an attempt, not the call
-            what = f"an answer that could not be read ({type(error).__name__})"
-            return Failure(fault=Fault.MALFORMED, message=f"HTTP {raw.status} with {what}", maybe_billed=True)
-        if isinstance(answer, Failure) and answer.fault is Fault.SERVER:
-            from failsafe.providers.classify import classify_error_in_success
-
-            return classify_error_in_success(
-                body,
-                answer,
-                vendor=self.config.vendor,
-                dialect=self.dialect.name,
-                model=target.model,
-                secrets=self.config.keys,
-            )
-        return answer
+        if said:
+            learnt.update(_fingerprint(key), model, said)
 
     def succeeded(self, key: Secret | None, model: str, took: float) -> None:
         """Note an answer that took *took* seconds."""
         self.latency.add(took)
-        self.budget.credit()
+        self.peak.observe(took)
+        if self.hedge is not None:
+            self.hedge.observe(took, answered=True)
+        self.admission.budget.credit()
         self.cooldowns.succeeded(_fingerprint(key), model)
+
+    def failed(self, fault: Fault, took: float) -> None:
+        """Note an attempt without an answer that lasted *took* seconds."""
+        if self.hedge is not None:
+            self.hedge.observe(took, answered=False)
+        if REACTIONS[fault].breaker is BreakerEffect.FAILURE:
+            self.peak.failed(took)
+
+    def sending(self, key: Secret | None, model: str, tokens: float) -> None:
+        """Count a request that is about to be sent."""
+        if self.admission.learnt is not None:
+            self.admission.learnt.sent(_fingerprint(key), model, tokens)
 
     def give_back(self, key: Secret | None, model: str) -> None:
         """End the trial of a key that was admitted and not put to the test."""
@@ -309,13 +292,19 @@ class Endpoint:
                 self.successes += 1
             else:
                 self.faults[attempt.fault] += 1
-                self.last_fault = attempt.message
+                if attempt.fault is not Fault.CANCELLED:
+                    self.last_fault = attempt.message
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return len(self.admission.under_way)
 
     def status(self) -> ProviderStatus:
         """How this provider is doing."""
         usable = sum(self.cooldowns.blocked(_fingerprint(key), None) is None for key in self._keys)
         return judge(
-            breaker=self.breaker.state,
+            breakers=[breaker.state for breaker in self.admission.all_breakers],
             usable_keys=usable,
             some_off=self.cooldowns.any and bool(self.cooldowns.listing()),
             observed=self.requests > 0,
@@ -336,9 +325,13 @@ class Endpoint:
             "faults": faults,
             "last_fault": last_fault,
             "p95_ms": None if p95 is None else p95 * 1000,
-            "breaker": self.breaker.stats(),
+            "breaker": self.admission.breaker_stats(),
+            "breakers": {model: breaker.stats() for model, breaker in self.admission.breakers.items()},
+            "in_flight": self.in_flight,
+            "limit": None if self.admission.limit is None else self.admission.limit.stats(),
+            "draining": self.availability.draining,
             "put_off": self.cooldowns.listing(),
-            "retry_budget": self.budget.available,
+            "retry_budget": self.admission.budget.available,
             "refused_parameters": {
                 target.model: sorted(target.refused) for target in list(self._targets.values()) if target.refused
             },
@@ -350,28 +343,12 @@ class Endpoint:
             self._targets.clear()
             self._told_until.clear()
         self.cooldowns.clear()
-        self.budget = RetryBudget()
-        self.breaker.reset()
+        self.admission.reset()
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self.name} {self.status()} {self.successes}/{self.requests} answered, {self.breaker!r}>"
+        breakers = ", ".join(repr(breaker) for breaker in self.admission.all_breakers[:3])
+        return f"<Endpoint {self.name} {self.status()} {self.successes}/{self.requests} answered, {breakers}>"
 
 
 def _fingerprint(key: Secret | None) -> str | None:
     return None if key is None else key.fingerprint
-
-
-def _decode(raw: RawAnswer) -> Any:
-    """The decoded JSON, or a Failure that says what came instead."""
-    try:
-        return msgspec.json.decode(raw.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # judged below, outside of the handler: the exception holds the body
-    start = raw.body[:256].lstrip().lower()
-    if not start:
-        what = "an empty body"
-    elif start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
-        what = "HTML instead of JSON"
-    else:
-        what = f"{len(raw.body)} bytes that are not JSON"
-    return Failure(fault=Fault.MALFORMED, message=f"HTTP {raw.status} with {what}", maybe_billed=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import NoReturn
 
 import msgspec
 
@@ -20,31 +21,27 @@ from failsafe.cooldown import Blocked
 from failsafe.course import Candidate, Course
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.durations import in_words
-from failsafe.endpoint import Answered
 from failsafe.errors import AllProvidersFailed, CallFailed, Cancelled, DeadlineExceeded, InvalidRequest, ProviderFault
 from failsafe.events import ModelSubstituted
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
 from failsafe.model_names import same_model
 from failsafe.models import Attempt, ChatRequest, Failure, Reply, Skip, SkipReason
+from failsafe.ordering import Arranged
 from failsafe.patience import attempt_limit
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
+from failsafe.race import Finished, Hedges, Race, Ready, Start
+from failsafe.reading import Answered
 from failsafe.receipt import report
 from failsafe.request import check_size
-from failsafe.secret import Secret
-from failsafe.selection import draw
+from failsafe.request_size import RequestSize
 
 _OF_THE_MODEL = (Fault.MODEL, Fault.PERMISSION)
 _OWN_ERRORS = (NextStep.RAISE, NextStep.LARGER, NextStep.WITHOUT_PARAMETER)
 """Steps after faults that say something about the request, not about the provider."""
+_MAY_BE_LONG = 8_192
+"""Bytes of a body from which its length is compared with what a model reads: no model reads less."""
 _SHORTEST_PAUSE = 0.001
 """Seconds of pause after a round in which nobody could be asked: whoever is in the way needs time to move."""
-
-
-class Ready(NamedTuple):
-    """A request that waits for nothing but the breaker's permit."""
-
-    built: BuiltRequest
-    key: Secret | None
 
 
 class Failover:
@@ -54,43 +51,53 @@ class Failover:
     Not thread-safe; it lives in the thread of its call.
 
     Args:
-        request: What is asked.
-        candidates: The providers that serve the model, in groups of equal priority.
+        request: What is asked, and how large it is.
+        arranged: The providers that serve the model in the order in which to ask them, and those left out.
         deadline: When the call must have ended.
         cancel: Ends it from another thread, or None.
         call_id: Names the call in events and logs.
         shared: The router's settings, clock, chance and reporter.
+        hedges: Starts further attempts while one is slow, or None.
     """
 
     __slots__ = (
-        "_attempts", "_cancel", "_courses", "_deadline", "_first_choices", "_request", "_shared", "_skipped",
-        "_started",
+        "_attempts", "_cancel", "_courses", "_deadline", "_failed_domains", "_first_choices", "_hedges", "_request",
+        "_shared", "_size", "_skipped", "_started", "_too_long_for",
     )  # fmt: skip
 
     def __init__(
         self,
-        request: ChatRequest,
-        candidates: Iterable[Sequence[Candidate]],
+        size: RequestSize,
+        arranged: Arranged,
         deadline: Deadline,
         cancel: CancelToken | None,
         call_id: str,
         shared: Shared,
+        hedges: Hedges | None = None,
     ) -> None:
-        self._request = request
+        self._request = size.request
+        self._size = size
         self._deadline = deadline
         self._cancel = cancel
         self._shared = shared
-        self._courses = [Course(candidate) for candidate in draw(candidates, shared.random)]
+        self._courses = [Course(candidate, self._tokens(candidate)) for candidate in arranged.candidates]
         self._attempts = Attempts(deadline, cancel, call_id, shared)
-        self._skipped: dict[str, Skip] = {}
+        self._skipped: dict[str, Skip] = {skip.provider: skip for skip in arranged.skipped}
         self._first_choices = True
         """Whether an alias's best model is held to, or whichever is free is taken rather than waited for."""
+        self._failed_domains: frozenset[str] = frozenset()
+        self._too_long_for: frozenset[tuple[str, str]] | None = None
+        self._hedges = hedges
         self._started = shared.clock.monotonic()
+
+    def _tokens(self, candidate: Candidate) -> float:
+        return self._size.tokens if candidate.endpoint.admission.counts_tokens() else 0.0
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The receipt so far."""
-        return tuple(self._attempts.made)
+        made = self._attempts.made
+        return tuple(made if self._hedges is None else sorted(made, key=lambda attempt: attempt.started_at))
 
     @property
     def latency_ms(self) -> float:
@@ -109,21 +116,40 @@ class Failover:
         """
         while True:
             made_before = len(self._attempts.made)
-            for position, course in enumerate(self._courses, start=1):
+            waiting = self._courses.copy()
+            while waiting:
+                course = self._next_of(waiting)
                 if not course.over and not (course.rests_until and self._rests(course)):
-                    reply = self._ask(course, self._courses[position:])
+                    reply = self._ask(course, waiting)
                     if reply is not None:
                         return reply
             self._wait_for_next_round(anyone_asked=len(self._attempts.made) > made_before)
 
-    def _ask(self, course: Course, later: Sequence[Course]) -> Reply | None:
+    def _next_of(self, waiting: list[Course]) -> Course:
+        """Take the next in order, but for one that would fail together with one that has failed."""
+        if self._failed_domains:
+            for position, course in enumerate(waiting):
+                if course.is_apart_from(self._failed_domains) and course.may_be_asked():
+                    return waiting.pop(position)
+        return waiting.pop(0)
+
+    def _ask(self, course: Course, later: list[Course]) -> Reply | None:
         """Ask one provider, again while that makes sense at once; None: on to the next."""
         while True:
             self._check_time()
             ready = self._prepare(course)
             if ready is None:
                 return None
-            outcome = self._attempts.make(course, ready.built, ready.key, self._patience(course, later))
+            if self._hedges is None:
+                # Who is the last to be asked is worth a wait for a place among the calls under way to it.
+                may_wait = not (course.wait_left > 0.0 and any(other.may_be_asked() for other in later))
+                outcome = self._attempts.make(
+                    course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
+                )
+            else:
+                outcome = self._ask_hedged(course, ready, later)
+            if isinstance(outcome, Reply):
+                return outcome
             if isinstance(outcome, Answered):
                 return self._reply(course, ready.built, outcome)
             if isinstance(outcome, Skip):
@@ -135,6 +161,40 @@ class Failover:
         self._retire_if_tried_enough(course)
         return None
 
+    def _ask_hedged(self, course: Course, ready: Ready, later: list[Course]) -> Reply | Failure | Skip:
+        """As one attempt, with others of *later* beside it once it is slow; they are taken out of *later*."""
+        assert self._hedges is not None
+        choose = partial(self._choose_hedge, tuple(later), course.endpoint.config.failure_domains)
+        race = Race(self._hedges, self._attempts, choose, self._deadline, self._cancel, self._shared.clock)
+        ended = race.run(Start(course, ready, self._patience(course, later)))
+        if isinstance(ended.outcome, Answered):
+            return self._reply(ended.course, ended.built, ended.outcome)
+        for hedge in race.finished:
+            if not self._again_after_hedge(hedge):
+                later.remove(hedge.course)
+        return ended.outcome
+
+    def _choose_hedge(self, later: Sequence[Course], domains: Sequence[str], claimed: Collection[Course]) -> Start | None:
+        """Whom to ask beside those *claimed*: the first that may be asked, sooner one that shares none of *domains*."""
+        free = [each for each in later if each not in claimed and each.may_be_asked() and not self._rests(each)]
+        for course in sorted(free, key=lambda each: not each.is_apart_from(domains)):
+            ready = self._prepare(course)
+            if ready is not None:
+                return Start(course, ready, self._patience(course, [each for each in free if each is not course]))
+        return None
+
+    def _again_after_hedge(self, hedge: Finished) -> bool:
+        """Whether the provider of a hedge that brought no answer is to be asked again in this round."""
+        course, built, outcome = hedge
+        again = False
+        if isinstance(outcome, Skip):
+            self._skip(outcome)
+        elif isinstance(outcome, Failure):
+            self._skipped.pop(course.endpoint.name, None)
+            again = self._again_at_once(course, built, outcome)
+        self._retire_if_tried_enough(course)
+        return again and not course.over
+
     def _check_time(self) -> None:
         if self._cancel is not None and self._cancel.cancelled:
             self._end(Cancelled, "the call was cancelled")
@@ -145,15 +205,17 @@ class Failover:
 
     def _prepare(self, course: Course) -> Ready | None:
         """The request for the first of the provider's models that can be asked now."""
-        if course.plainly_open():
-            self._skip(course.skip_open())
-            return None
         for model in course.models:
             course.model = model
+            if course.plainly_open(model):
+                self._skip(course.skip_open())
+                if self._first_choices:
+                    return None
+                continue
             built = self._build(course)
             if built is None:
                 continue
-            key = course.endpoint.key_for(model)
+            key = course.endpoint.key_for(model, course.tokens)
             if not isinstance(key, Blocked):
                 return Ready(built, key)
             self._skip(course.skip_blocked(key))
@@ -171,7 +233,9 @@ class Failover:
         try:
             built = course.endpoint.dialect.build(self._request, target)
             check_size(built.body, self._shared.config.max_request_bytes, self._request)
-            return built
+            if len(built.body) < _MAY_BE_LONG or not self._is_too_long_for(course):
+                return built
+            lacking = f"about {self._size.tokens:,} tokens are more than the {target.info.context_window:,} that it reads"
         except CannotExpress as reason:
             lacking = str(reason)
         except InvalidRequest as error:
@@ -180,6 +244,16 @@ class Failover:
         self._skip(course.skip(SkipReason.CANNOT_EXPRESS, lacking))
         course.rule_out(course.model)
         return None
+
+    def _is_too_long_for(self, course: Course) -> bool:
+        """Whether the request is known to be longer than this model reads, and not longer than another one does."""
+        if self._too_long_for is None:
+            targets = [(each.endpoint.name, model, each.endpoint.target(model).info)
+                       for each in self._courses for model in each.models]  # fmt: skip
+            long = frozenset((name, model) for name, model, info in targets if not self._size.fits(info))
+            # An estimate must not refuse what nobody else could answer either.
+            self._too_long_for = long if len(long) < len(targets) else frozenset()
+        return (course.endpoint.name, course.model) in self._too_long_for
 
     def _patience(self, course: Course, later: Sequence[Course]) -> float:
         """Seconds that the provider may take, so that those *later* in the round get their turn."""
@@ -199,6 +273,8 @@ class Failover:
         """Whether to ask the same provider once more before any other. Raises what ends the call."""
         if failure.fault is Fault.CANCELLED:
             self._end(Cancelled, "the call was cancelled")
+        if REACTIONS[failure.fault].breaker is BreakerEffect.FAILURE:
+            self._failed_domains = self._failed_domains.union(course.endpoint.config.failure_domains)
         step = self._step(failure)
         if step is NextStep.RAISE:
             raise failure.error(course.endpoint.name, self.attempts)
@@ -257,7 +333,7 @@ class Failover:
     def _other_key(self, course: Course, failure: Failure) -> bool:
         """Whether another key may do at once what this one may not."""
         by_key = REACTIONS[failure.fault].scope in (Scope.KEY, Scope.KEY_AND_MODEL)
-        if not by_key or course.keys_left <= 0 or course.endpoint.blocked(course.model) is not None:
+        if not by_key or course.keys_left <= 0 or course.endpoint.blocked(course.model, course.tokens) is not None:
             return False
         course.keys_left -= 1
         course.forgive()
@@ -322,7 +398,7 @@ class Failover:
                 continue
             if rounds_used_up:
                 course.over = True
-            elif course.endpoint.budget.available < 1:
+            elif course.endpoint.admission.budget.available < 1:
                 self._skip(out_of_budget(course))
 
     def _give_up(self) -> NoReturn:

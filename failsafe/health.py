@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from failsafe.events import CircuitState
@@ -19,18 +20,19 @@ class ProviderStatus(StrEnum):
     """Nothing was observed yet."""
 
 
-def judge(*, breaker: CircuitState, usable_keys: int, some_off: bool, observed: bool) -> ProviderStatus:
+def judge(*, breakers: Collection[CircuitState], usable_keys: int, some_off: bool, observed: bool) -> ProviderStatus:
     """
     Judge one provider.
 
     Args:
-        breaker: The state of its breaker.
+        breakers: The states of its breakers: one, or one for each model.
         usable_keys: Keys that are not put off for every model; a provider that needs none counts as having one.
         some_off: Whether any key or model is put off.
         observed: Whether any attempt has ended.
     """
-    if breaker in (CircuitState.OPEN, CircuitState.FORCED_OPEN) or usable_keys == 0:
+    shut = sum(state in (CircuitState.OPEN, CircuitState.FORCED_OPEN) for state in breakers)
+    if shut == len(breakers) or usable_keys == 0:
         return ProviderStatus.DOWN
-    if breaker is CircuitState.HALF_OPEN or some_off:
+    if shut or CircuitState.HALF_OPEN in breakers or some_off:
         return ProviderStatus.DEGRADED
     return ProviderStatus.HEALTHY if observed else ProviderStatus.UNKNOWN

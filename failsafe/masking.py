@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import quote
 
 from failsafe.secret import Secret
@@ -73,10 +73,11 @@ def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def _written_forms(secret: Secret) -> set[str]:
+@lru_cache(maxsize=256)  # every answer's request id is masked with the same few keys
+def _written_forms(secret: Secret) -> frozenset[str]:
     """The key as it may be written in a line of text: as it is, and percent-encoded."""
     key = one_line(secret.reveal())
-    return {key, quote(key, safe="")} - {""}
+    return frozenset({key, quote(key, safe="")} - {""})
 
 
 def _echoes(line: str, key: str) -> Iterator[tuple[int, int]]:

@@ -212,6 +212,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         bytes_received: Body bytes seen.
         usage: Tokens, when the attempt was answered.
         maybe_billed: Whether the provider may charge for it although it failed.
+        hedge: Whether it was started while another attempt of the same call was under way.
     """
 
     provider: str
@@ -229,6 +230,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     bytes_received: int = 0
     usage: Usage | None = None
     maybe_billed: bool = False
+    hedge: bool = False
 
 
 class SkipReason(StrEnum):
@@ -315,6 +317,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         adjustments: What was changed about the request for this target.
         provider_data: What the same provider and model want back with the history.
         raw: The provider's decoded body.
+        fallback: Whether nobody answered, and this is the router's own last answer.
     """
 
     content: str
@@ -334,6 +337,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     adjustments: tuple[Adjustment, ...]
     provider_data: Mapping[str, Any] | None
     raw: Any
+    fallback: bool = False
 
     @property
     def message(self) -> dict[str, Any]:

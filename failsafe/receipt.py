@@ -31,6 +31,8 @@ def _attempt_line(attempt: Attempt) -> str:
         details.append(f"HTTP {attempt.status}")
     if attempt.request_id:
         details.append(f"request {attempt.request_id}")
+    if attempt.hedge:
+        details.append("hedge")
     if attempt.maybe_billed:
         details.append("may be billed")
     fault = "answered" if attempt.fault is None else f"{attempt.fault}: {attempt.message}"

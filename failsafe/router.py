@@ -8,25 +8,34 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from failsafe.admission import Admission
 from failsafe.attempts import Shared
 from failsafe.breaker import CircuitBreakerRegistry
 from failsafe.checks import close_names
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.constraints import CallParameters, Constraints, RoutingOptions, checked, split
 from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.endpoint import Endpoint
-from failsafe.errors import ConfigError, ModelNotFound
-from failsafe.events import CallFinished
+from failsafe.errors import CallFailed, ConfigError, ModelNotFound
+from failsafe.events import CallFinished, CircuitState, StateChanged
 from failsafe.failover import Failover
+from failsafe.fallback_reply import fallback_reply
 from failsafe.gate import Gate
 from failsafe.health import ProviderStatus
-from failsafe.models import ChatParameters, ChatRequest, Message, Reply
+from failsafe.hedge import hedge_budget
+from failsafe.models import ChatRequest, Message, Reply
+from failsafe.ordering import Ordering, Serving
+from failsafe.outcome import may_fall_back
+from failsafe.policy_config import HedgeConfig
+from failsafe.race import Hedges
 from failsafe.request import build_request
-from failsafe.selection import by_priority
+from failsafe.request_size import RequestSize
 from failsafe.telemetry.bus import EventBus, Listener
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Transport
+from failsafe.workers import Workers
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -34,8 +43,11 @@ if TYPE_CHECKING:
 _AS_CONFIGURED: Any = object()
 _REMEMBERED_MODELS = 1024
 
-_Candidates = tuple[tuple[Candidate, ...], ...]
-"""Who serves a model, in groups of equal priority."""
+_HEDGE_THREADS = 32
+"""Most hedges of one router under way at once; those due beyond that begin late, or not at all."""
+
+_CLOSING = 1.0
+"""Seconds to wait for hedges that are being called off."""
 
 _router_numbers = itertools.count(1)
 
@@ -73,25 +85,36 @@ class Router:
         self._reporter = Reporter(EventBus())
         self._shared = Shared(self.config, clock, random, self._reporter)
         self._endpoints = self._make_endpoints(transport or _over_requests())
-        self._candidates: dict[str, _Candidates] = {}  # single operations, atomic under the GIL; values never change
+        self._ordering = Ordering(self.config.selection, clock, random)
+        self._hedges = _hedges(self.config.hedge)
+        self._serving: dict[str, Serving] = {}  # single operations, atomic under the GIL; values never change
         self._gate = Gate()
         self._number = next(_router_numbers)
         self._calls = itertools.count(1)
         self.breakers.on_state_change(self._reporter.emit)
+        self.breakers.on_state_change(self._notice_recovery)
 
     def _make_endpoints(self, transport: Callable[[ProviderConfig], Transport]) -> tuple[Endpoint, ...]:
         return tuple(
             Endpoint(
                 provider,
                 rank=rank,
-                breaker=self.breakers.get(provider.name, provider.breaker),
+                admission=Admission(provider, self.config, self.breakers, self._clock),
                 transport=transport(provider),
                 clock=self._clock,
                 random=self._shared.random,
+                hedge=self.config.hedge,
             )
             for rank, provider in enumerate(self.config.providers)
             if provider.enabled
         )
+
+    def _notice_recovery(self, event: StateChanged) -> None:
+        if event.old is CircuitState.HALF_OPEN and event.new is CircuitState.CLOSED:
+            provider = event.name.partition(":")[0]  # the breaker of one model is called provider:model
+            for endpoint in self._endpoints:
+                if endpoint.name == provider:
+                    endpoint.availability.came_back()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -128,7 +151,7 @@ class Router:
         timeout: float | Deadline = _AS_CONFIGURED,
         cancel: CancelToken | None = None,
         extra: Mapping[str, Any] | None = None,
-        **parameters: Unpack[ChatParameters],
+        **parameters: Unpack[CallParameters],
     ) -> Reply:
         """
         Ask one question and return the whole answer.
@@ -140,7 +163,8 @@ class Router:
                 setting (60) by default. ``Deadline.unlimited()`` waits for ever.
             cancel: Ends the call from another thread.
             extra: Body fields of the provider's own, passed to every provider as they are.
-            **parameters: :class:`failsafe.models.ChatParameters`, in OpenAI's names.
+            **parameters: :class:`failsafe.models.ChatParameters`, in OpenAI's names, and
+                :class:`failsafe.constraints.RoutingOptions`, which say who may answer.
 
         Raises:
             InvalidRequest: The request is wrong; nothing, or nothing more, was sent.
@@ -152,7 +176,8 @@ class Router:
             RouterClosed: The router is closed.
         """
         deadline = self._deadline(timeout)
-        return self._run(build_request(prompt, model, parameters, extra), deadline, cancel)
+        options, parameters = split(parameters)
+        return self._run(build_request(prompt, model, parameters, extra), deadline, cancel, options)
 
     def chat_completion(
         self,
@@ -162,33 +187,52 @@ class Router:
         timeout: float | Deadline = _AS_CONFIGURED,
         cancel: CancelToken | None = None,
         extra: Mapping[str, Any] | None = None,
-        **parameters: Unpack[ChatParameters],
+        **parameters: Unpack[CallParameters],
     ) -> Reply:
         """Ask with a whole conversation; the same as :meth:`chat`, which also takes a plain text."""
         deadline = self._deadline(timeout)
-        return self._run(build_request(messages, model, parameters, extra), deadline, cancel)
+        options, parameters = split(parameters)
+        return self._run(build_request(messages, model, parameters, extra), deadline, cancel, options)
 
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
             timeout = self.config.timeout
         return timeout if isinstance(timeout, Deadline) else Deadline.after(timeout, self._clock)
 
-    def _run(self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None) -> Reply:
-        candidates = self._candidates.get(request.model) or self._resolve(request.model)
+    def _run(
+        self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: RoutingOptions | None
+    ) -> Reply:
+        serving = self._serving.get(request.model) or self._resolve(request.model)
+        size = RequestSize(request)
+        arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
         call_id = f"call-{self._number}-{next(self._calls)}"
-        call = Failover(request, candidates, deadline, cancel, call_id, self._shared)
+        call = Failover(size, arranged, deadline, cancel, call_id, self._shared, self._hedges)
         try:
             self._gate.enter(call)
             try:
                 reply = call.run()
             except BaseException as error:
-                self._reporter.emit(self._finished(call, call_id, request.model, None, type(error).__name__))
-                raise
+                last = self._last_answer(request, error, call)
+                self._reporter.emit(self._finished(call, call_id, request.model, last, type(error).__name__))
+                if last is None:
+                    raise
+                return last
             if self._reporter.wants_successes():
                 self._reporter.emit(self._finished(call, call_id, request.model, reply, None))
             return reply
         finally:
             self._gate.leave(call)
+
+    def _constraints(self, options: RoutingOptions | None, serving: Serving) -> Constraints | None:
+        if not options:
+            return None
+        return checked(options, [candidate.endpoint.config for candidate in serving.candidates])
+
+    def _last_answer(self, request: ChatRequest, error: BaseException, call: Failover) -> Reply | None:
+        fallback = self.config.fallback
+        if fallback is None or not isinstance(error, CallFailed) or not may_fall_back(error):
+            return None
+        return fallback_reply(fallback, request, error, call.latency_ms)
 
     def _finished(
         self, call: Failover, call_id: str, asked_model: str, reply: Reply | None, error: str | None
@@ -204,16 +248,16 @@ class Router:
             latency_ms=call.latency_ms,
         )
 
-    def _resolve(self, model: str) -> _Candidates:
+    def _resolve(self, model: str) -> Serving:
         """Who serves *model*, and under which ids; remembered."""
         ids = {route.provider.name: route.models for route in self.config.targets(model)}
-        serving = [Candidate(endpoint, ids[endpoint.name]) for endpoint in self._endpoints if endpoint.name in ids]
-        if not serving:
+        candidates = [Candidate(endpoint, ids[endpoint.name]) for endpoint in self._endpoints if endpoint.name in ids]
+        if not candidates:
             raise ModelNotFound(self._nobody_serves(model))
-        candidates = by_priority(serving)
-        if len(self._candidates) < _REMEMBERED_MODELS:
-            self._candidates[model] = candidates
-        return candidates
+        serving = Serving(candidates)
+        if len(self._serving) < _REMEMBERED_MODELS:
+            self._serving[model] = serving
+        return serving
 
     def _nobody_serves(self, model: str) -> str:
         known = [*self.config.aliases, *(name for each in self._endpoints for name in each.config.known_models)]
@@ -267,11 +311,34 @@ class Router:
         Raises:
             ConfigError: There is no such provider.
         """
+        for endpoint in self._named(provider):
+            endpoint.reset()
+
+    def drain(self, provider: str) -> None:
+        """
+        Send *provider* no new calls until :meth:`resume`; those under way go on.
+
+        Raises:
+            ConfigError: There is no such provider.
+        """
+        for endpoint in self._named(provider):
+            endpoint.availability.drain()
+
+    def resume(self, provider: str) -> None:
+        """
+        End :meth:`drain`: *provider* takes calls again, its share growing over ``selection.slow_start`` seconds.
+
+        Raises:
+            ConfigError: There is no such provider.
+        """
+        for endpoint in self._named(provider):
+            endpoint.availability.resume()
+
+    def _named(self, provider: str | None) -> list[Endpoint]:
         chosen = [endpoint for endpoint in self._endpoints if provider in (None, endpoint.name)]
         if not chosen:
             raise ConfigError(f"provider = {provider!r}: one of {', '.join(self.providers)} is needed")
-        for endpoint in chosen:
-            endpoint.reset()
+        return chosen
 
     def close(self, timeout: float | None = None) -> bool:
         """
@@ -288,6 +355,8 @@ class Router:
         """
         with ExitStack() as stack:  # one connection that fails to close keeps no other open
             stack.callback(self._reporter.bus.close)
+            if self._hedges is not None:
+                stack.callback(self._hedges.workers.close, _CLOSING)
             for endpoint in self._endpoints:
                 stack.callback(endpoint.transport.close)
             return self._gate.close(timeout)
@@ -315,3 +384,7 @@ def _over_requests() -> Callable[[ProviderConfig], Transport]:
     from failsafe.transport.requests_transport import RequestsTransport  # what imports requests waits for a router
 
     return RequestsTransport.for_provider
+
+
+def _hedges(config: HedgeConfig | None) -> Hedges | None:
+    return None if config is None else Hedges(config, hedge_budget(config), Workers("failsafe-hedge", _HEDGE_THREADS))

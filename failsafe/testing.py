@@ -1,4 +1,16 @@
-"""What failsafe's own tests use, for the tests of programs that use failsafe."""
+"""
+What failsafe's own tests use, for the tests of programs that use failsafe.
+
+::
+
+    clock = FakeClock()
+    openai = ScriptedProvider("openai", failing(Fault.TIMEOUT))
+    backup = ScriptedProvider("backup", answer("hello"))
+    with scripted_router(openai, backup, clock=clock) as router:
+        assert router.chat("hi", model="gpt-4.1").provider == "backup"
+
+No network, no waiting, no chance. The guide is ``docs/testing.md``.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +18,25 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from urllib3 import HTTPHeaderDict
 
-from failsafe.models import Failure
+from failsafe.clock import Random
+from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.events import Event
+from failsafe.faults import Fault
+from failsafe.models import Failure, Phase
+from failsafe.policy_config import RetryConfig
+from failsafe.router import Router
 from failsafe.secret import Secret
-from failsafe.transport.base import Limits, RawAnswer
+from failsafe.transport.base import Limits, RawAnswer, Transport
+
+EventT = TypeVar("EventT", bound=Event)
+
+NO_BACKOFF = RetryConfig(base_delay=0.0, max_delay=0.0, jitter=False)
+"""Retries without a wait between them, for tests on a real clock."""
 
 
 class FakeClock:
@@ -118,6 +141,123 @@ class ScriptedTransport:
     def close(self) -> None:
         """Note that the transport was closed."""
         self.closed = True
+
+
+class ScriptedProvider(ScriptedTransport):
+    """
+    One provider without a network: its settings, and a script of what it does.
+
+    Args:
+        name: Its name. A preset's name brings that preset's models with it; the answers are in OpenAI's
+            form all the same, unless *settings* name another ``dialect``.
+        outcomes: What it does with each request, as for :class:`ScriptedTransport`.
+        **settings: Of :class:`failsafe.ProviderConfig`.
+
+    Attributes:
+        config: The settings.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    def __init__(self, name: str, *outcomes: Outcome | Callable[[SentRequest], Outcome], **settings: Any) -> None:
+        super().__init__(*(outcomes or (answer(),)))
+        usual = {"base_url": "https://scripted.invalid/v1", "api_key": "scripted-key", "dialect": "openai"}
+        self.config = ProviderConfig(name=name, **{**usual, **settings})
+
+    @property
+    def asked(self) -> int:
+        """How many requests it was sent."""
+        return len(self.requests)
+
+
+def scripted(*providers: ScriptedProvider) -> Callable[[ProviderConfig], Transport]:
+    """
+    What ``Router(config, transport=...)`` takes, so that *providers* answer by their names.
+
+    For a router whose settings come from elsewhere; every enabled provider of it needs a script.
+
+    Raises:
+        KeyError: When the router is made: one of its providers has no script.
+    """
+    by_name = {provider.config.name: provider for provider in providers}
+    return lambda config: by_name[config.name]
+
+
+def scripted_router(
+    *providers: ScriptedProvider, clock: FakeClock | None = None, seed: int = 1, **settings: Any
+) -> Router:
+    """
+    A router over *providers*, asked in this order.
+
+    Args:
+        providers: At least one.
+        clock: Its time; by default one of its own, on which every wait is over at once.
+        seed: Of its source of chance, so that each run draws the same numbers.
+        **settings: Of :class:`failsafe.RouterConfig`.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    return Router(
+        RouterConfig(providers=[provider.config for provider in providers], **settings),
+        clock=clock or FakeClock(),
+        random=Random(seed),
+        transport=scripted(*providers),
+    )
+
+
+class RecordedEvents:
+    """
+    A listener that keeps every event: ``router.on_event(events, sync=True)``, ``breaker.on_state_change(events)``.
+
+    Thread-safe. ``sync=True`` lets an event be there as soon as the call that caused it has ended.
+
+    Attributes:
+        all: The events, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []  # append is atomic under the GIL
+
+    def __call__(self, event: Event) -> None:
+        """Keep *event*."""
+        self.all.append(event)
+
+    def of(self, kind: type[EventT]) -> list[EventT]:
+        """Those of one kind, oldest first."""
+        return [event for event in self.all if isinstance(event, kind)]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.all.clear()
+
+
+def failing(fault: Fault, message: str = "", **details: Any) -> Failure:
+    """An outcome that is *fault*, as the transport would report it; *details* are those of ``Failure``."""
+    return Failure(fault=fault, message=message or f"scripted: {fault}", **details)
+
+
+def hanging(clock: FakeClock) -> Callable[[SentRequest], Outcome]:
+    """A script that takes all the time it is given, on *clock*, and never answers."""
+
+    def hang(request: SentRequest) -> Outcome:
+        clock.advance(request.limits.deadline.left)
+        return failing(Fault.TIMEOUT, "no answer", phase=Phase.WAIT, maybe_billed=True)
+
+    return hang
+
+
+def taking(clock: FakeClock, seconds: float, outcome: Outcome) -> Callable[[SentRequest], Outcome]:
+    """A script that lets *seconds* pass on *clock* before *outcome*; it hangs if it is given less."""
+
+    def play(request: SentRequest) -> Outcome:
+        if request.limits.deadline.left <= seconds:
+            return hanging(clock)(request)
+        clock.advance(seconds)
+        return outcome
+
+    return play
 
 
 def answer(text: str = "hello", *, model: str = "gpt-4.1", **headers: str) -> RawAnswer:

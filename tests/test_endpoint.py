@@ -116,7 +116,7 @@ def test_the_status_follows_breaker_keys_and_models() -> None:
         endpoint.put_off(failing(Fault.AUTH), key, "gpt-4.1")
     assert endpoint.status() is ProviderStatus.DOWN
     bench.router.reset()
-    endpoint.breaker.force_open()
+    endpoint.admission.breaker("m").force_open()
     assert endpoint.status() is ProviderStatus.DOWN
 
 
@@ -125,14 +125,14 @@ def test_a_reset_forgets_everything_learnt_against_the_provider() -> None:
     endpoint = bench.endpoint()
     endpoint.learn_refusals("m", {"seed"}, ())
     endpoint.put_off(failing(Fault.AUTH), endpoint.config.keys[0], "m")
-    endpoint.breaker.trip()
-    while endpoint.budget.try_spend():
+    endpoint.admission.breaker("m").trip()
+    while endpoint.admission.budget.try_spend():
         pass
     endpoint.reset()
     assert endpoint.target("m").refused == frozenset()
     assert endpoint.blocked("m") is None
-    assert str(endpoint.breaker.state) == "closed"
-    assert endpoint.budget.available == 10
+    assert str(endpoint.admission.breaker("m").state) == "closed"
+    assert endpoint.admission.budget.available == 10
     assert isinstance(endpoint.put_off(failing(Fault.AUTH), endpoint.config.keys[0], "m"), PutOff)
 
 

@@ -68,7 +68,7 @@ def test_other_keys_stand_in_without_retries_or_budget() -> None:
         by_key(k1=failing(Fault.AUTH), k2=failing(Fault.AUTH), k3=answer()), of_provider={**KEYS, "max_retries": 0}
     )
     assert bench.ask().provider == "a"
-    assert bench.endpoint().budget.available == 10
+    assert bench.endpoint().admission.budget.available == 10
 
 
 @pytest.mark.parametrize("hint", [1e-9, 0.001])

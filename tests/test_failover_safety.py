@@ -295,7 +295,7 @@ def test_the_report_of_a_call_that_everyone_failed() -> None:
         "  3. c (gpt-4.1): timeout: seen as timeout [250 ms, may be billed]",
         "  4. a (gpt-4.1): server: seen as server [0 ms, HTTP 500, request req-2]",
         "  -  c (gpt-4.1): not asked again: no further try in one call (max_retries = 0)",
-        "  -  d (gpt-4.1): not asked: its circuit breaker is forced_open",
+        "  -  d (gpt-4.1): not asked: its circuit breaker is forced_open (forced open by hand)",
         "  -  b (gpt-4.1): not asked again: left alone for another 60.6 s (auth)",
         "  => a: the provider failed; see its status page",
         "  => b: replace the key",

@@ -48,7 +48,7 @@ def test_a_provider_without_tries_left_is_not_asked_again_while_another_is() -> 
 
 def test_a_provider_whose_retry_budget_is_empty_is_not_waited_for() -> None:
     bench = Bench(BROKEN, retry=NO_JITTER, breaker=CircuitBreakerConfig(failure_threshold=100))
-    while bench.endpoint().budget.try_spend():
+    while bench.endpoint().admission.budget.try_spend():
         pass
     error = bench.lose()
     assert bench.clock.waits == []
@@ -61,7 +61,7 @@ def test_a_budget_emptied_by_other_calls_meanwhile_ends_the_tries_and_gives_the_
     bench.open_breaker()
 
     def others_spend() -> None:
-        while bench.endpoint().budget.try_spend():
+        while bench.endpoint().admission.budget.try_spend():
             pass
         bench.clock.advance(60)
 
@@ -84,7 +84,7 @@ def test_a_breaker_that_refuses_costs_no_token_of_the_budget() -> None:
 
     with bench.clock.during_wait(a_probe_is_under_way):
         bench.lose(timeout=62)
-    assert bench.endpoint().budget.available == 10
+    assert bench.endpoint().admission.budget.available == 10
     assert bench.asked() == {"a": 1}
     taken[0].release()
 

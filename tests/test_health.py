@@ -9,7 +9,7 @@ import pytest
 from failsafe.events import CircuitState
 from failsafe.health import ProviderStatus, judge
 
-WELL = {"breaker": CircuitState.CLOSED, "usable_keys": 1, "some_off": False, "observed": True}
+WELL = {"breakers": [CircuitState.CLOSED], "usable_keys": 1, "some_off": False, "observed": True}
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,13 @@ WELL = {"breaker": CircuitState.CLOSED, "usable_keys": 1, "some_off": False, "ob
     [
         ({}, ProviderStatus.HEALTHY),
         ({"observed": False}, ProviderStatus.UNKNOWN),
-        ({"breaker": CircuitState.DISABLED}, ProviderStatus.HEALTHY),
-        ({"breaker": CircuitState.HALF_OPEN}, ProviderStatus.DEGRADED),
+        ({"breakers": [CircuitState.DISABLED]}, ProviderStatus.HEALTHY),
+        ({"breakers": [CircuitState.HALF_OPEN]}, ProviderStatus.DEGRADED),
         ({"some_off": True}, ProviderStatus.DEGRADED),
-        ({"breaker": CircuitState.OPEN}, ProviderStatus.DOWN),
-        ({"breaker": CircuitState.FORCED_OPEN, "observed": False}, ProviderStatus.DOWN),
+        ({"breakers": [CircuitState.OPEN]}, ProviderStatus.DOWN),
+        ({"breakers": [CircuitState.FORCED_OPEN], "observed": False}, ProviderStatus.DOWN),
+        ({"breakers": [CircuitState.OPEN, CircuitState.CLOSED]}, ProviderStatus.DEGRADED),
+        ({"breakers": [CircuitState.OPEN, CircuitState.FORCED_OPEN]}, ProviderStatus.DOWN),
         ({"usable_keys": 0, "some_off": True}, ProviderStatus.DOWN),
     ],
 )

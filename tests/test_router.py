@@ -86,7 +86,7 @@ def test_what_is_remembered_of_models_is_bounded() -> None:
     bench = Bench(answer(model=""))
     for number in range(1100):
         bench.ask(model=f"m-{number}")
-    assert len(bench.router._candidates) == 1024
+    assert len(bench.router._serving) == 1024
 
 
 def test_a_reset_of_nobody_is_refused_with_the_names_there_are() -> None:

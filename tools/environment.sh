@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the virtual environment FOLDER, if it is not there, and installs failsafe with EXTRA into it.
-#   tools/environment.sh FOLDER cli|test|dev
+#   tools/environment.sh FOLDER cli|test|bench|dev
 # PYTHON names the interpreter to use; without it the first one that will do is taken.
 # Leaves FOLDER/.has-EXTRA behind (and the marks of the extras inside it), so that make knows.
 set -eu
@@ -36,7 +36,7 @@ say "installing failsafe-llm[$extra] into $folder"
     "to a mirror that this machine reaches, or PIP_FIND_LINKS to a folder of wheels."
 
 case $extra in
-    dev) included="dev test cli" ;;
+    dev | bench) included="$extra test cli" ;;
     test) included="test cli" ;;
     *) included=$extra ;;
 esac

@@ -83,7 +83,7 @@ class Behaviour:
     What a fake provider does with a request. ``Behaviour()`` is a healthy one.
 
     Where more than one of ``probability``, ``every``, ``first`` and ``flap`` is given, all must agree; a request that
-    is spared gets a healthy answer after the same latency.
+    is spared gets a healthy answer after the same latency, or after ``spared_latency``.
 
     Attributes:
         answer: What it says.
@@ -91,6 +91,7 @@ class Behaviour:
         stream: How a streamed answer looks.
         latency: Seconds before the answer.
         latency_jitter: U(0, this) seconds more.
+        spared_latency: Seconds before the answer to a request that is spared. None: ``latency``.
         probability: The share of requests that meet it, by chance.
         every: Only each n-th request meets it.
         first: Only the first n requests meet it.
@@ -105,6 +106,7 @@ class Behaviour:
     stream: StreamShape = PLAIN_STREAM
     latency: float = 0.0
     latency_jitter: float = 0.0
+    spared_latency: float | None = None
     probability: float = 1.0
     every: int = 1
     first: int | None = None
@@ -120,6 +122,8 @@ class Behaviour:
             checks.refuse("delivery", self.delivery, "one of failsafe.sim's deliveries is needed, such as Whole()")
         checks.number("latency", self.latency, least=0)
         checks.number("latency_jitter", self.latency_jitter, least=0)
+        if self.spared_latency is not None:
+            checks.number("spared_latency", self.spared_latency, least=0)
         checks.number("probability", self.probability, least=0, most=1)
         checks.whole("every", self.every, least=1)
         if self.first is not None:
@@ -151,8 +155,9 @@ class Behaviour:
         return (chat or not self.chat_only) and self.only_model in (None, model) and self.only_key in (None, key)
 
     def spared(self) -> Behaviour:
-        """What a spared request meets: a healthy answer after the same latency."""
-        return Behaviour(latency=self.latency, latency_jitter=self.latency_jitter)
+        """What a spared request meets: a healthy answer after the same latency, or its own."""
+        latency = self.latency if self.spared_latency is None else self.spared_latency
+        return Behaviour(latency=latency, latency_jitter=self.latency_jitter)
 
 
 HEALTHY = Behaviour()

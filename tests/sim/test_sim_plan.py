@@ -98,6 +98,7 @@ def test_chance_decides_where_there_is_a_probability() -> None:
 def test_a_spared_request_still_takes_the_latency() -> None:
     spared = Behaviour(BROKEN, latency=0.5, latency_jitter=0.1, every=2).spared()
     assert spared == Behaviour(latency=0.5, latency_jitter=0.1)
+    assert Behaviour(latency=2.0, spared_latency=0.1, every=2).spared() == Behaviour(latency=0.1)
 
 
 def test_jitter_lengthens_the_latency_by_chance() -> None:
@@ -146,7 +147,7 @@ def test_nothing_scheduled_is_healthy() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("latency", -1), ("probability", 1.5), ("every", 0), ("first", -1), ("flap", 0), ("latency_jitter", float("nan"))],
+    [("latency", -1), ("probability", 1.5), ("every", 0), ("first", -1), ("flap", 0), ("spared_latency", -1), ("latency_jitter", float("nan"))],
 )
 def test_a_setting_out_of_range_is_named(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{name} = "):

@@ -1,0 +1,141 @@
+"""Puts the providers that may answer one call into the order in which to ask them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from failsafe.clock import Clock, Random
+from failsafe.constraints import Constraints, ruled_out
+from failsafe.course import Candidate
+from failsafe.request_size import RequestSize
+from failsafe.models import Skip, SkipReason
+from failsafe.policy_config import SelectionConfig
+from failsafe.selection import by_priority, draw
+from failsafe.strategies import STRATEGIES, Circumstances, Snapshot, Strategy, order
+
+_NO_CONSTRAINTS = Constraints()
+_WITHOUT_COST = frozenset({"priority", "weighted", "round_robin", "least_in_flight", "lowest_latency"})
+
+
+class Serving:
+    """
+    Who serves one model. Thread-safe: only the counter changes, by single operations.
+
+    Args:
+        candidates: The providers, in the order of the settings.
+
+    Attributes:
+        candidates: The same.
+        groups: They by priority, equals together.
+    """
+
+    __slots__ = ("_turns", "candidates", "groups")
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.candidates = tuple(candidates)
+        self.groups = by_priority(self.candidates)
+        self._turns = itertools.count()
+
+    def usual(self) -> bool:
+        """Whether every candidate takes its full share of calls."""
+        for candidate in self.candidates:  # a loop, since a generator would cost each call more than all else here
+            if not candidate.endpoint.availability.usual:
+                return False
+        return True
+
+    def turn(self) -> int:
+        """How many calls for this model were put into an order before this one."""
+        return next(self._turns)
+
+
+class Arranged(NamedTuple):
+    """The candidates in order, and those that this call leaves out, with the reason."""
+
+    candidates: Sequence[Candidate]
+    skipped: Sequence[Skip] = ()
+
+
+class Ordering:
+    """
+    Applies a router's strategy, and what a call asks for beside it. Thread-safe.
+
+    Args:
+        config: The strategy and its settings.
+        clock: The source of time.
+        random: The source of chance.
+    """
+
+    def __init__(self, config: SelectionConfig, clock: Clock, random: Random) -> None:
+        self._config = config
+        self._clock = clock
+        self._random = random
+        self._by_priority = config.strategy == "priority"
+        self._strategy: Strategy = STRATEGIES[config.strategy] if isinstance(config.strategy, str) else config.strategy
+        self._needs_cost = config.strategy not in _WITHOUT_COST
+        self._plain = self._by_priority and config.max_latency_ms is None
+
+    def arrange(self, serving: Serving, size: RequestSize, constraints: Constraints | None) -> Arranged:
+        """
+        The order for one call.
+
+        Args:
+            serving: Who may answer.
+            size: How large the request is.
+            constraints: What the call asks for, or None.
+        """
+        if self._plain and constraints is None and serving.usual():
+            return Arranged(draw(serving.groups, self._random))
+        wanted = constraints or _NO_CONSTRAINTS
+        costs = self._costs(serving, size, wanted)
+        skipped: list[Skip] = []
+        left: dict[str, Candidate] = {}
+        for candidate in serving.candidates:
+            skip = _left_out(candidate, wanted, costs.get(candidate.endpoint.name))
+            if skip is None:
+                left[candidate.endpoint.name] = candidate
+            else:
+                skipped.append(skip)
+        snapshots = [self._snapshot(candidate, costs.get(name)) for name, candidate in left.items()]
+        ordered = order(self._strategy, snapshots, self._circumstances(serving, wanted))
+        return Arranged([left[snapshot.name] for snapshot in ordered], skipped)
+
+    def _costs(self, serving: Serving, size: RequestSize, wanted: Constraints) -> dict[str, float | None]:
+        if not self._needs_cost and wanted.max_cost_usd is None:
+            return {}
+        return {
+            candidate.endpoint.name: size.cost_usd(candidate.endpoint.config.price(candidate.models[0]))
+            for candidate in serving.candidates
+        }
+
+    def _snapshot(self, candidate: Candidate, cost: float | None) -> Snapshot:
+        endpoint = candidate.endpoint
+        return Snapshot(
+            name=endpoint.name,
+            tier=endpoint.priority if self._by_priority else endpoint.config.priority or 0,
+            weight=endpoint.weight,
+            in_flight=endpoint.in_flight,
+            latency=endpoint.peak.seconds,
+            cost=cost,
+            share=endpoint.availability.share(self._config.slow_start),
+        )
+
+    def _circumstances(self, serving: Serving, wanted: Constraints) -> Circumstances:
+        most = wanted.max_latency_ms or self._config.max_latency_ms
+        return Circumstances(
+            random=self._random,
+            turn=serving.turn(),
+            sticky=wanted.sticky,
+            max_latency=None if most is None else most / 1000,
+        )
+
+
+def _left_out(candidate: Candidate, wanted: Constraints, cost: float | None) -> Skip | None:
+    """Why this call does not ask *candidate*, or None."""
+    endpoint = candidate.endpoint
+    if endpoint.availability.draining:
+        reason, why = SkipReason.DRAINING, "it takes no new calls until Router.resume"
+    else:
+        reason, why = SkipReason.CONSTRAINT, ruled_out(wanted, endpoint.config, cost) or ""
+    return Skip(provider=endpoint.name, model=candidate.models[0], reason=reason, detail=why) if why else None

@@ -71,6 +71,7 @@ __all__ = [
     "UnsupportedParameter",
     "Usage",
     "calculate_delay",
+    "current_deadline",
     "retry",
     "retry_call",
 ]
@@ -81,7 +82,7 @@ _HOMES = {
     "budget": ("RetryBudget",),
     "catalog": ("Quirks",),
     "config": ("ProviderConfig", "RouterConfig"),
-    "deadline": ("CancelToken", "Deadline"),
+    "deadline": ("CancelToken", "Deadline", "current_deadline"),
     "errors": (
         "AllProvidersFailed",
         "AuthenticationFailed",
@@ -141,7 +142,7 @@ if TYPE_CHECKING:
     from failsafe.budget import RetryBudget
     from failsafe.catalog import Quirks
     from failsafe.config import ProviderConfig, RouterConfig
-    from failsafe.deadline import CancelToken, Deadline
+    from failsafe.deadline import CancelToken, Deadline, current_deadline
     from failsafe.errors import (
         AllProvidersFailed,
         AuthenticationFailed,

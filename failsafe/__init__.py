@@ -15,6 +15,7 @@ __all__ = [
     "AllProvidersFailed",
     "Attempt",
     "AttemptFinished",
+    "AttemptTimedOut",
     "AuthenticationFailed",
     "BreakerStats",
     "BulkheadConfig",
@@ -55,6 +56,7 @@ __all__ = [
     "RateLimited",
     "RateLimiterConfig",
     "Reply",
+    "Retry",
     "RetryBudget",
     "RetryBudgetConfig",
     "RetryConfig",
@@ -66,6 +68,7 @@ __all__ = [
     "Skip",
     "SkipReason",
     "StateChanged",
+    "TooManyAbandoned",
     "ToolCall",
     "Transient",
     "UnsupportedParameter",
@@ -85,6 +88,7 @@ _HOMES = {
     "deadline": ("CancelToken", "Deadline", "current_deadline"),
     "errors": (
         "AllProvidersFailed",
+        "AttemptTimedOut",
         "AuthenticationFailed",
         "BulkheadFull",
         "CallFailed",
@@ -104,6 +108,7 @@ _HOMES = {
         "RateLimitReached",
         "RateLimited",
         "RouterClosed",
+        "TooManyAbandoned",
         "Transient",
         "UnsupportedParameter",
     ),
@@ -129,7 +134,7 @@ _HOMES = {
         "RetryConfig",
         "SelectionConfig",
     ),
-    "retrying": ("retry", "retry_call"),
+    "retrying": ("Retry", "retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
 }
@@ -145,6 +150,7 @@ if TYPE_CHECKING:
     from failsafe.deadline import CancelToken, Deadline, current_deadline
     from failsafe.errors import (
         AllProvidersFailed,
+        AttemptTimedOut,
         AuthenticationFailed,
         BulkheadFull,
         CallFailed,
@@ -164,6 +170,7 @@ if TYPE_CHECKING:
         RateLimited,
         RateLimitReached,
         RouterClosed,
+        TooManyAbandoned,
         Transient,
         UnsupportedParameter,
     )
@@ -199,7 +206,7 @@ if TYPE_CHECKING:
         RetryConfig,
         SelectionConfig,
     )
-    from failsafe.retrying import retry, retry_call
+    from failsafe.retrying import Retry, retry, retry_call
     from failsafe.router import Router
     from failsafe.secret import Secret
 else:

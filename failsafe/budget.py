@@ -51,6 +51,11 @@ class RetryBudget:
             self._units -= _UNITS
             return True
 
+    def give_back(self) -> None:
+        """Put back one token that was taken for a try which was never made."""
+        with self._lock:
+            self._units = min(self._capacity, self._units + _UNITS)
+
     def credit(self) -> None:
         """Earn the tokens of one success."""
         if self._units == self._capacity:  # the healthy case, without the lock; at worst one credit is lost

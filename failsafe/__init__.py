@@ -15,6 +15,7 @@ __all__ = [
     "AllProvidersFailed",
     "Attempt",
     "AttemptFinished",
+    "AttemptTimedOut",
     "AuthenticationFailed",
     "BreakerStats",
     "BulkheadConfig",
@@ -55,6 +56,7 @@ __all__ = [
     "RateLimited",
     "RateLimiterConfig",
     "Reply",
+    "Retry",
     "RetryBudget",
     "RetryBudgetConfig",
     "RetryConfig",
@@ -66,11 +68,13 @@ __all__ = [
     "Skip",
     "SkipReason",
     "StateChanged",
+    "TooManyAbandoned",
     "ToolCall",
     "Transient",
     "UnsupportedParameter",
     "Usage",
     "calculate_delay",
+    "current_deadline",
     "retry",
     "retry_call",
 ]
@@ -81,9 +85,10 @@ _HOMES = {
     "budget": ("RetryBudget",),
     "catalog": ("Quirks",),
     "config": ("ProviderConfig", "RouterConfig"),
-    "deadline": ("CancelToken", "Deadline"),
+    "deadline": ("CancelToken", "Deadline", "current_deadline"),
     "errors": (
         "AllProvidersFailed",
+        "AttemptTimedOut",
         "AuthenticationFailed",
         "BulkheadFull",
         "CallFailed",
@@ -103,6 +108,7 @@ _HOMES = {
         "RateLimitReached",
         "RateLimited",
         "RouterClosed",
+        "TooManyAbandoned",
         "Transient",
         "UnsupportedParameter",
     ),
@@ -128,7 +134,7 @@ _HOMES = {
         "RetryConfig",
         "SelectionConfig",
     ),
-    "retrying": ("retry", "retry_call"),
+    "retrying": ("Retry", "retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
 }
@@ -141,9 +147,10 @@ if TYPE_CHECKING:
     from failsafe.budget import RetryBudget
     from failsafe.catalog import Quirks
     from failsafe.config import ProviderConfig, RouterConfig
-    from failsafe.deadline import CancelToken, Deadline
+    from failsafe.deadline import CancelToken, Deadline, current_deadline
     from failsafe.errors import (
         AllProvidersFailed,
+        AttemptTimedOut,
         AuthenticationFailed,
         BulkheadFull,
         CallFailed,
@@ -163,6 +170,7 @@ if TYPE_CHECKING:
         RateLimited,
         RateLimitReached,
         RouterClosed,
+        TooManyAbandoned,
         Transient,
         UnsupportedParameter,
     )
@@ -198,7 +206,7 @@ if TYPE_CHECKING:
         RetryConfig,
         SelectionConfig,
     )
-    from failsafe.retrying import retry, retry_call
+    from failsafe.retrying import Retry, retry, retry_call
     from failsafe.router import Router
     from failsafe.secret import Secret
 else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.durations import in_words
@@ -73,10 +75,49 @@ class Deadline:
             DeadlineExceeded: No time is left.
         """
         if self.expired:
-            raise DeadlineExceeded(f"the deadline of {in_words(self.timeout)} has passed")
+            raise self.exceeded("the deadline of {limit} has passed")
+
+    def wait(self, event: threading.Event) -> bool:
+        """Block until *event* is set or no time is left; True if it is set."""
+        while not self._clock.wait(event, self.left):
+            if self.expired:  # else the clock woke up early, or waits no longer than a day at a time
+                return event.is_set()
+        return True
+
+    def exceeded(self, message: str) -> Exception:
+        """The error that says that this deadline has passed; ``{limit}`` in *message* becomes its length in words."""
+        return DeadlineExceeded(message.format(limit=in_words(self.timeout)))
 
     def __repr__(self) -> str:
         return f"<Deadline {in_words(self.left)} left of {in_words(self.timeout)}>"
+
+
+_current: ContextVar[Deadline | None] = ContextVar("failsafe_deadline", default=None)
+
+
+def current_deadline() -> Deadline | None:
+    """
+    The deadline in force where this is asked, or None.
+
+    A :class:`failsafe.Timeout`, an :class:`failsafe.AttemptTimeout` or the deadline of a
+    :class:`failsafe.Retry` around the running function put it there; of several, the one that ends first.
+    A function passes its ``left`` on to whatever it waits for. It travels in a context variable: a thread
+    that the function starts knows of it only if the context is copied into it
+    (``contextvars.copy_context().run``).
+    """
+    return _current.get()
+
+
+@contextmanager
+def in_force(deadline: Deadline) -> Iterator[Deadline]:
+    """Inside the block :func:`current_deadline` is *deadline*, or the outer one if that ends first; yields it."""
+    outer = _current.get()
+    sooner = deadline if outer is None or deadline.left < outer.left else outer
+    token = _current.set(sooner)
+    try:
+        yield sooner
+    finally:
+        _current.reset(token)
 
 
 class CancelToken:

@@ -9,12 +9,14 @@ Every error failsafe raises, drawn as one tree.
     ├── CircuitOpenError
     ├── BulkheadFull
     ├── RateLimitReached
+    ├── TooManyAbandoned
     ├── CallFailed
     │   ├── AllProvidersFailed
     │   ├── DeadlineExceeded (TimeoutError)
     │   └── Cancelled
     └── ProviderFault
         ├── Transient
+        │   └── AttemptTimedOut (TimeoutError)
         ├── RateLimited
         ├── QuotaExhausted
         ├── AuthenticationFailed
@@ -123,6 +125,25 @@ class RateLimitReached(FailsafeError):
         self.retry_after = retry_after
 
 
+class TooManyAbandoned(FailsafeError):
+    """
+    A timeout has given up so many functions that are still running that it starts no further one.
+
+    Args:
+        name: The timeout, in words.
+        still_running: How many of the functions that were given up have not ended yet.
+    """
+
+    def __init__(self, name: str, still_running: int) -> None:
+        super().__init__(
+            f"{name}: {still_running} functions that were given up are still running; the call was not made; "
+            "let the function end by itself (pass current_deadline().left on to what it waits for), or raise "
+            "max_abandoned"
+        )
+        self.name = name
+        self.still_running = still_running
+
+
 class CallFailed(FailsafeError):
     """
     A call through the router ended without an answer.
@@ -196,6 +217,10 @@ class ProviderFault(FailsafeError):
 
 class Transient(ProviderFault):
     """The service failed in a way that another try, or another provider, may not see."""
+
+
+class AttemptTimedOut(Transient, TimeoutError):
+    """One try used up its own time limit (:class:`failsafe.AttemptTimeout`); another may be quicker."""
 
 
 class RateLimited(ProviderFault):

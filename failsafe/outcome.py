@@ -12,17 +12,22 @@ import inspect
 from collections.abc import Callable
 
 from failsafe import errors
+from failsafe.deadline import current_deadline
 from failsafe.faults import REACTIONS, BreakerEffect, NextStep
 
-_NOT_THE_SERVICE = (
+_REFUSALS = (
     errors.BulkheadFull,
-    errors.Cancelled,
     errors.CircuitOpenError,
-    errors.ConfigError,
     errors.RateLimitReached,
-    errors.RouterClosed,
+    errors.TooManyAbandoned,
 )
+"""A guard's word that the call was not made."""
+
+_NOT_THE_SERVICE = (*_REFUSALS, errors.Cancelled, errors.ConfigError, errors.RouterClosed)
 """Exceptions that say nothing about the service: given up, or never sent."""
+
+_CALLERS_OWN = (errors.Cancelled, errors.ConfigError, errors.InvalidRequest, errors.RouterClosed)
+"""What only the caller can put right; an answer in its place would hide it."""
 
 _SEVEREST_FIRST = (BreakerEffect.FAILURE, BreakerEffect.SOFT, BreakerEffect.NEUTRAL)
 
@@ -50,9 +55,11 @@ def breaker_effect(error: BaseException) -> BreakerEffect:
     A :class:`failsafe.ProviderFault` is looked up in the fault table by its class (the severest
     row of it). Whatever ends the call from outside (``KeyboardInterrupt``, ``SystemExit``,
     ``GeneratorExit``, cancellation), another breaker's refusal and a wrong setting are neutral.
-    Every other ``Exception`` is a failure.
+    So is a ``TimeoutError`` once the deadline in force around the breaker has passed: the caller's own
+    hurry cut the attempt, which had no time limit of its own or had not used it up. Every other
+    ``Exception`` is a failure, :class:`failsafe.AttemptTimedOut` always.
     """
-    if not isinstance(error, Exception) or _says_nothing(error):
+    if not isinstance(error, Exception) or _says_nothing(error) or _is_the_callers_hurry(error):
         return BreakerEffect.NEUTRAL
     if isinstance(error, errors.ProviderFault):
         for cls in type(error).__mro__:
@@ -62,17 +69,33 @@ def breaker_effect(error: BaseException) -> BreakerEffect:
 
 
 def _says_nothing(error: Exception) -> bool:
+    return isinstance(error, _NOT_THE_SERVICE) or _is_cancellation(error)
+
+
+def _is_cancellation(error: Exception) -> bool:
     # Imported when something failed: it takes a millisecond that a program without failures is spared.
     from concurrent.futures import CancelledError
 
-    return isinstance(error, (*_NOT_THE_SERVICE, CancelledError))
+    return isinstance(error, CancelledError)
+
+
+def _is_the_callers_hurry(error: Exception) -> bool:
+    if not isinstance(error, TimeoutError) or isinstance(error, errors.ProviderFault):
+        return False
+    deadline = current_deadline()
+    return deadline is not None and deadline.expired
+
+
+def was_refused(error: BaseException) -> bool:
+    """Return whether *error* is a breaker's, bulkhead's, limiter's or timeout's word that the call was not made."""
+    return isinstance(error, _REFUSALS)
 
 
 def may_retry(error: Exception, retry_on: tuple[type[Exception], ...]) -> bool:
     """
     Return whether another try makes sense after *error*, which is an instance of one of *retry_on*.
 
-    Never after a breaker's refusal, a cancellation, a wrong setting or a closed router. After a
+    Never after a guard's refusal (:func:`was_refused`), a cancellation, a wrong setting or a closed router. After a
     :class:`failsafe.ProviderFault` only if the fault table says that it may pass by itself, or
     if *retry_on* asks for it by a class below ``ProviderFault``.
     """
@@ -82,6 +105,15 @@ def may_retry(error: Exception, retry_on: tuple[type[Exception], ...]) -> bool:
         return True
     asked_for = [cls for cls in retry_on if issubclass(cls, errors.ProviderFault) and cls is not errors.ProviderFault]
     return isinstance(error, tuple(asked_for))
+
+
+def may_fall_back(error: Exception) -> bool:
+    """
+    Return whether a :class:`failsafe.Fallback` may answer in place of *error*.
+
+    Not where the caller gave up (cancellation), closed the router, or has to change the request or a setting.
+    """
+    return not isinstance(error, _CALLERS_OWN) and not _is_cancellation(error)
 
 
 def refuse_lazy(fn: Callable[..., object], guard: str) -> None:

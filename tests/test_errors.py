@@ -46,6 +46,8 @@ def filled(error: type[FailsafeError]) -> FailsafeError:
         return error("openai", 8, 0.5)
     if issubclass(error, errors.RateLimitReached):
         return error("openai", "60 requests a minute", 0.5)
+    if issubclass(error, errors.TooManyAbandoned):
+        return error("Timeout 3 s", 16)
     if issubclass(error, errors.CallFailed):
         return error("the report", attempts=("first", "second"), skipped=("third",), retry_after=3.0)
     if not issubclass(error, errors.ProviderFault):

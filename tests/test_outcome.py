@@ -6,8 +6,10 @@ import concurrent.futures
 import pytest
 
 from failsafe import errors
+from failsafe.deadline import Deadline, in_force
 from failsafe.faults import BreakerEffect
-from failsafe.outcome import breaker_effect, may_retry
+from failsafe.outcome import breaker_effect, may_fall_back, may_retry, was_refused
+from failsafe.testing import FakeClock
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,8 @@ from failsafe.outcome import breaker_effect, may_retry
         (OSError("reset"), BreakerEffect.FAILURE),
         (ValueError("a bug"), BreakerEffect.FAILURE),
         (errors.Transient("503"), BreakerEffect.FAILURE),
+        (errors.AttemptTimedOut("hung"), BreakerEffect.FAILURE),
+        (errors.TooManyAbandoned("Timeout 3 s", 16), BreakerEffect.NEUTRAL),
         (errors.AllProvidersFailed("all"), BreakerEffect.FAILURE),
         (errors.DeadlineExceeded("late"), BreakerEffect.FAILURE),
         (errors.ProviderFault("of no row"), BreakerEffect.FAILURE),
@@ -43,6 +47,67 @@ from failsafe.outcome import breaker_effect, may_retry
 )
 def test_what_an_error_means_to_a_breaker(error: BaseException, effect: BreakerEffect) -> None:
     assert breaker_effect(error) is effect
+
+
+@pytest.mark.parametrize(
+    ("error", "effect"),
+    [
+        (errors.DeadlineExceeded("late"), BreakerEffect.NEUTRAL),
+        (TimeoutError("the socket was given what was left"), BreakerEffect.NEUTRAL),
+        (errors.AttemptTimedOut("had its own limit"), BreakerEffect.FAILURE),
+        (errors.Transient("504"), BreakerEffect.FAILURE),
+        (OSError("reset"), BreakerEffect.FAILURE),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value,
+)
+def test_a_timeout_after_the_callers_own_deadline_is_neutral(error: BaseException, effect: BreakerEffect) -> None:
+    clock = FakeClock()
+    with in_force(Deadline.after(1, clock)):
+        assert breaker_effect(error) is BreakerEffect.FAILURE
+        clock.advance(1)
+        assert breaker_effect(error) is effect
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Cancelled("given up"),
+        errors.ConfigError("bad"),
+        errors.InvalidRequest("400"),
+        errors.ContextWindowExceeded("400"),
+        errors.UnsupportedParameter("400"),
+        errors.RouterClosed("closed"),
+        concurrent.futures.CancelledError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_callers_own_doing_is_not_fallen_back_from(error: Exception) -> None:
+    assert not may_fall_back(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("reset"),
+        errors.DeadlineExceeded("late"),
+        errors.AttemptTimedOut("hung"),
+        errors.AllProvidersFailed("all"),
+        errors.CircuitOpenError("other", "open", 1.0),
+        errors.BulkheadFull("other", 8),
+        errors.AuthenticationFailed("401"),
+        errors.ContentFiltered("400"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_else_failed_may_be_fallen_back_from(error: Exception) -> None:
+    assert may_fall_back(error)
+
+
+def test_only_a_guards_refusal_says_that_the_call_was_not_made() -> None:
+    refusals = {"BulkheadFull", "CircuitOpenError", "RateLimitReached", "TooManyAbandoned"}
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    assert {cls.__name__ for cls in classes if was_refused(cls.__new__(cls))} == refusals
+    assert not was_refused(OSError())
 
 
 def test_a_subclass_is_judged_as_its_base() -> None:

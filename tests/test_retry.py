@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from failsafe import errors
-from failsafe.deadline import CancelToken, Deadline
-from failsafe.policy_config import RetryConfig
-from failsafe.retrying import RetryAttempt, retry, retry_call
+from failsafe.breaker import CircuitBreaker
+from failsafe.budget import RetryBudget
+from failsafe.deadline import CancelToken, Deadline, current_deadline, in_force
+from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
+from failsafe.retrying import Retry, RetryAttempt, retry, retry_call
 from failsafe.testing import FakeClock
 from tests.chance import Chance
 
@@ -319,3 +321,180 @@ def test_one_decorated_function_serves_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert results == [3] * 8
+
+
+# The class.
+
+
+def test_the_class_calls_and_decorates(clock: FakeClock) -> None:
+    policy = Retry(EXACT, clock=clock)
+    assert policy.call(int, "ff", base=16) == 255
+    flaky = Flaky(OSError(), OSError())
+
+    @policy
+    def decorated() -> str:
+        """Be flaky."""
+        return flaky()
+
+    assert decorated() == "done"
+    assert (decorated.__name__, decorated.__doc__, clock.waits) == ("decorated", "Be flaky.", [0.5, 1.0])
+    assert (policy.config, repr(policy)) == (EXACT, "<Retry max_retries=2>")
+
+
+def test_the_class_refuses_functions_whose_work_comes_later() -> None:
+    def stream() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match=r"retry cannot wrap .*stream.* generator function"):
+        Retry()(stream)
+
+
+@pytest.mark.parametrize("config", [3, None, {"max_retries": 3}])
+def test_a_config_of_another_kind_is_refused_at_once(config: object) -> None:
+    with pytest.raises(errors.ConfigError, match=r"config = .*: a RetryConfig is needed"):
+        Retry(config)  # type: ignore[arg-type]
+
+
+# The deadline in force.
+
+
+def test_no_wait_passes_the_deadline_in_force_around_the_call(clock: FakeClock) -> None:
+    flaky = Flaky(OSError(), OSError())
+    with in_force(Deadline.after(1.25, clock)), pytest.raises(OSError) as caught:  # noqa: PT011 -- note compared below
+        Retry(EXACT, clock=clock).call(flaky)
+    assert (flaky.calls, clock.waits) == (2, [0.5])
+    assert notes(caught.value) == ["failsafe: 2 tries, then gave up: waiting 1 s would pass the deadline"]
+
+
+def test_without_a_wait_the_passed_deadline_still_ends_the_tries(clock: FakeClock) -> None:
+    def slow_failure() -> None:
+        clock.advance(2)
+        raise OSError
+
+    with in_force(Deadline.after(1, clock)), pytest.raises(OSError) as caught:  # noqa: PT011 -- note compared below
+        Retry(RetryConfig(base_delay=0), clock=clock).call(slow_failure)
+    assert notes(caught.value) == ["failsafe: 1 try, then gave up: waiting 0 s would pass the deadline"]
+
+
+@pytest.mark.parametrize(("outer", "own", "expected"), [(5.0, 3.0, 3.0), (2.0, 3.0, 2.0)])
+def test_the_tries_see_the_sooner_of_the_deadlines(clock: FakeClock, outer: float, own: float, expected: float) -> None:
+    def left() -> float:
+        deadline = current_deadline()
+        assert deadline is not None
+        return deadline.left
+
+    with in_force(Deadline.after(outer, clock)):
+        assert Retry(clock=clock, deadline=own).call(left) == expected
+    assert current_deadline() is None
+
+
+# The budget.
+
+
+def test_each_extra_try_is_paid_for_and_an_empty_budget_ends_the_tries(clock: FakeClock) -> None:
+    budget = RetryBudget(capacity=1, per_success=0)
+    last = OSError("second")
+    flaky = Flaky(OSError("first"), last, OSError("third"))
+    with pytest.raises(OSError, match="second") as caught:
+        Retry(EXACT, clock=clock, budget=budget).call(flaky)
+    assert caught.value is last
+    assert (flaky.calls, clock.waits, budget.available) == (2, [0.5], 0.0)
+    assert notes(last) == ["failsafe: 2 tries, then gave up: the retry budget is empty"]
+
+
+def test_a_success_credits_the_budget_the_first_try_too(clock: FakeClock) -> None:
+    budget = RetryBudget(capacity=1, per_success=0.25)
+    policy = Retry(EXACT, clock=clock, budget=budget)
+    assert policy.call(Flaky(OSError())) == "done"
+    assert budget.available == 0.25
+    assert policy.call(Flaky()) == "done"
+    assert budget.available == 0.5
+
+
+def test_a_hopeless_error_and_one_that_is_not_asked_for_cost_nothing(clock: FakeClock) -> None:
+    budget = RetryBudget(capacity=3, per_success=0)
+    policy = Retry(RetryConfig(retry_on=(OSError, errors.FailsafeError)), clock=clock, budget=budget)
+    for error in (errors.InvalidRequest("400"), ValueError("bug"), errors.CircuitOpenError("other", "open", 0.1)):
+        with pytest.raises(type(error)):
+            policy.call(Flaky(error))
+    assert budget.available == 3.0
+
+
+@pytest.mark.parametrize("retry_on", [(Exception,), (OSError,)])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.CircuitOpenError("service", "open", 0.1),
+        errors.BulkheadFull("service", 8),
+        errors.RateLimitReached("service", "1 a minute", 0.1),
+        errors.TooManyAbandoned("Timeout 3 s", 16),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_try_that_was_refused_gets_its_token_back_and_is_the_last(
+    clock: FakeClock, retry_on: tuple[type[Exception], ...], refusal: Exception
+) -> None:
+    """resilience4j#920: a retry around a breaker burned its attempts on "circuit open"."""
+    budget = RetryBudget(capacity=3, per_success=0)
+    flaky = Flaky(OSError(), refusal)
+    with pytest.raises(type(refusal)):
+        Retry(RetryConfig(max_retries=5, retry_on=retry_on), clock=clock, budget=budget).call(flaky)
+    assert (flaky.calls, budget.available) == (2, 3.0)
+
+
+def test_a_breaker_that_opens_during_the_tries_ends_them_and_costs_one_token_only(clock: FakeClock) -> None:
+    budget = RetryBudget(capacity=9, per_success=0)
+    breaker = CircuitBreaker("service", CircuitBreakerConfig(failure_threshold=2), clock=clock)
+    flaky = Flaky(*[OSError() for _ in range(9)])
+    with pytest.raises(errors.CircuitOpenError):
+        Retry(RetryConfig(max_retries=8), clock=clock, budget=budget).call(breaker.call, flaky)
+    assert (flaky.calls, budget.available) == (2, 8.0)
+
+
+def test_a_try_that_is_cancelled_before_it_begins_gets_its_token_back(clock: FakeClock) -> None:
+    budget, cancel = RetryBudget(capacity=3, per_success=0), CancelToken()
+    with clock.during_wait(cancel.cancel), pytest.raises(errors.Cancelled):
+        Retry(EXACT, clock=clock, budget=budget, cancel=cancel).call(Flaky(OSError()))
+    assert budget.available == 3.0
+
+
+@pytest.mark.parametrize("where", ["wait", "listener"])
+def test_an_interrupted_wait_or_listener_gives_the_token_back(clock: FakeClock, where: str) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    budget = RetryBudget(capacity=3, per_success=0)
+    policy = Retry(EXACT, clock=clock, budget=budget, on_retry=interrupt if where == "listener" else None)
+    with clock.during_wait(interrupt if where == "wait" else lambda: None), pytest.raises(KeyboardInterrupt):
+        policy.call(Flaky(OSError()))
+    assert budget.available == 3.0
+
+
+def test_an_interrupted_try_was_made_and_is_paid_for(clock: FakeClock) -> None:
+    budget = RetryBudget(capacity=3, per_success=0)
+    with pytest.raises(KeyboardInterrupt):
+        Retry(EXACT, clock=clock, budget=budget).call(Flaky(OSError(), KeyboardInterrupt()))
+    assert budget.available == 2.0
+
+
+def test_one_budget_serves_many_policies_and_threads() -> None:
+    """However many tries fail at once, no more of them are repeated than the bucket holds."""
+    budget = RetryBudget(capacity=10, per_success=0)
+    config = RetryConfig(max_retries=100, base_delay=0)
+    start, made = threading.Barrier(8), []
+
+    def fails() -> None:
+        made.append(1)
+        raise OSError
+
+    def run() -> None:
+        start.wait(timeout=10)
+        with pytest.raises(OSError):  # noqa: PT011 -- only the count matters
+            Retry(config, budget=budget).call(fails)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert (len(made), budget.available) == (8 + 10, 0.0)

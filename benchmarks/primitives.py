@@ -18,6 +18,7 @@ import circuitbreaker
 import pybreaker
 import stamina
 import tenacity
+from failsafe.composition import Policy
 from measure import Goals, interleaved, median_ratio
 
 from failsafe.backoff import calculate_delay
@@ -25,7 +26,6 @@ from failsafe.breaker import CircuitBreaker
 from failsafe.budget import RetryBudget
 from failsafe.bulkhead import Bulkhead
 from failsafe.clock import SYSTEM_CLOCK, new_random
-from failsafe.composition import Policy
 from failsafe.cooldown import Cooldowns
 from failsafe.latency import LatencyWindow
 from failsafe.limiter import RateLimiter

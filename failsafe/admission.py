@@ -275,9 +275,7 @@ class Admission:
         return Refused(SkipReason.BREAKER_OPEN, f"its circuit breaker is {stats.state}{when}{why}", stats.retry_after)
 
 
-def _concurrency(
-    config: ProviderConfig, router: RouterConfig
-) -> BulkheadConfig | AdaptiveConcurrencyConfig | None:
+def _concurrency(config: ProviderConfig, router: RouterConfig) -> BulkheadConfig | AdaptiveConcurrencyConfig | None:
     """What limits the calls under way; any setting of the provider's comes before the router's."""
     return config.bulkhead or config.adaptive_concurrency or router.bulkhead or router.adaptive_concurrency
 

@@ -98,6 +98,7 @@ class Attempts:
                 endpoint.give_back(key, course.model)
                 return _skip(course, entered)
             entry = entered
+            course.crowded = False
             began, started_at = clock.monotonic(), clock.time()
             endpoint.sending(key, course.model, course.tokens)
             outcome = endpoint.ask(built, endpoint.target(course.model), key, self._limits(course, limit, cancel))
@@ -186,7 +187,6 @@ class Attempts:
         reporter = self._shared.reporter
         if attempt.fault is not None or reporter.wants_successes():
             reporter.emit(AttemptFinished(at=started_at + took, call_id=self._call_id, attempt=attempt))
-
 
     def unreported(self, course: Course, key: Secret | None, started_at: float) -> None:
         """Write the line of a hedge that has lost and whose end is not waited for."""

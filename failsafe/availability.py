@@ -43,7 +43,7 @@ class Availability:
         self.usual = False
 
     def share(self, slow_start: float) -> float:
-        """Its share of the calls it would usually be given, from above 0 to 1, *slow_start* seconds being a whole start."""
+        """Its part of the calls it would usually be given, above 0 to 1, a slow start taking *slow_start* seconds."""
         since = self._clock.monotonic() - self._back_at
         if since < slow_start:
             return slow_start_share(since, slow_start)

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from failsafe import forking
-from failsafe.backoff import a_little_later
 from failsafe.admission import Admission
 from failsafe.availability import Availability
+from failsafe.backoff import a_little_later
 from failsafe.clock import Clock, Random
 from failsafe.config import ProviderConfig
 from failsafe.cooldown import Blocked, Cooldowns
@@ -26,8 +26,8 @@ from failsafe.models import Adjustment, Attempt, Failure
 from failsafe.peak_ewma import PeakEwma
 from failsafe.policy_config import HedgeConfig
 from failsafe.providers.base import BuiltRequest, Target
-from failsafe.providers.registry import dialect_named
 from failsafe.providers.limit_headers import readings
+from failsafe.providers.registry import dialect_named
 from failsafe.reading import Answered, read_answer
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits, RawAnswer, Transport
@@ -194,9 +194,7 @@ class Endpoint:
         learnt = self.admission.learnt
         if learnt is None:
             return
-        said = readings(
-            raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=self._clock.time()
-        )
+        said = readings(raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=self._clock.time())
         if said:
             learnt.update(_fingerprint(key), model, said)
 

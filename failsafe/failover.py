@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
@@ -25,7 +26,7 @@ from failsafe.errors import AllProvidersFailed, CallFailed, Cancelled, DeadlineE
 from failsafe.events import ModelSubstituted
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
 from failsafe.model_names import same_model
-from failsafe.models import Attempt, ChatRequest, Failure, Reply, Skip, SkipReason
+from failsafe.models import Attempt, Failure, Reply, Skip, SkipReason
 from failsafe.ordering import Arranged
 from failsafe.patience import attempt_limit
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
@@ -140,14 +141,14 @@ class Failover:
             ready = self._prepare(course)
             if ready is None:
                 return None
+            # Who is the last to be asked is worth a wait for a place among the calls under way to it.
+            may_wait = course.wait_left > 0.0 and not any(other.may_be_asked() for other in later)
             if self._hedges is None:
-                # Who is the last to be asked is worth a wait for a place among the calls under way to it.
-                may_wait = not (course.wait_left > 0.0 and any(other.may_be_asked() for other in later))
                 outcome = self._attempts.make(
                     course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
                 )
             else:
-                outcome = self._ask_hedged(course, ready, later)
+                outcome = self._ask_hedged(course, ready, later, may_wait)
             if isinstance(outcome, Reply):
                 return outcome
             if isinstance(outcome, Answered):
@@ -161,12 +162,12 @@ class Failover:
         self._retire_if_tried_enough(course)
         return None
 
-    def _ask_hedged(self, course: Course, ready: Ready, later: list[Course]) -> Reply | Failure | Skip:
+    def _ask_hedged(self, course: Course, ready: Ready, later: list[Course], may_wait: bool) -> Reply | Failure | Skip:
         """As one attempt, with others of *later* beside it once it is slow; they are taken out of *later*."""
         assert self._hedges is not None
         choose = partial(self._choose_hedge, tuple(later), course.endpoint.config.failure_domains)
         race = Race(self._hedges, self._attempts, choose, self._deadline, self._cancel, self._shared.clock)
-        ended = race.run(Start(course, ready, self._patience(course, later)))
+        ended = race.run(Start(course, ready, self._patience(course, later)), may_wait=may_wait)
         if isinstance(ended.outcome, Answered):
             return self._reply(ended.course, ended.built, ended.outcome)
         for hedge in race.finished:
@@ -174,11 +175,15 @@ class Failover:
                 later.remove(hedge.course)
         return ended.outcome
 
-    def _choose_hedge(self, later: Sequence[Course], domains: Sequence[str], claimed: Collection[Course]) -> Start | None:
+    def _choose_hedge(
+        self, later: Sequence[Course], domains: Sequence[str], claimed: Collection[Course]
+    ) -> Start | None:
         """Whom to ask beside those *claimed*: the first that may be asked, sooner one that shares none of *domains*."""
         free = [each for each in later if each not in claimed and each.may_be_asked() and not self._rests(each)]
         for course in sorted(free, key=lambda each: not each.is_apart_from(domains)):
-            ready = self._prepare(course)
+            ready = None
+            with suppress(InvalidRequest):  # whoever is asked in this call's own thread says so to the caller
+                ready = self._prepare(course)
             if ready is not None:
                 return Start(course, ready, self._patience(course, [each for each in free if each is not course]))
         return None
@@ -235,7 +240,9 @@ class Failover:
             check_size(built.body, self._shared.config.max_request_bytes, self._request)
             if len(built.body) < _MAY_BE_LONG or not self._is_too_long_for(course):
                 return built
-            lacking = f"about {self._size.tokens:,} tokens are more than the {target.info.context_window:,} that it reads"
+            lacking = (
+                f"about {self._size.tokens:,} tokens are more than the {target.info.context_window:,} that it reads"
+            )
         except CannotExpress as reason:
             lacking = str(reason)
         except InvalidRequest as error:

@@ -7,7 +7,7 @@ from failsafe.latency import LatencyWindow
 from failsafe.policy_config import HedgeConfig
 
 _AT_ONCE = 5.0
-"""Hedges a quiet program may spend at once: a share of few calls would round to none (Finagle's BackupRequestFilter)."""
+"""Hedges that a quiet program may spend at once: a share of few calls would be none (Finagle's BackupRequestFilter)."""
 
 
 def hedge_after(config: HedgeConfig, recent: LatencyWindow) -> float | None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from failsafe.clock import Clock, Random
 from failsafe.constraints import Constraints, ruled_out
 from failsafe.course import Candidate
-from failsafe.request_size import RequestSize
 from failsafe.models import Skip, SkipReason
 from failsafe.policy_config import SelectionConfig
+from failsafe.request_size import RequestSize
 from failsafe.selection import by_priority, draw
 from failsafe.strategies import STRATEGIES, Circumstances, Snapshot, Strategy, order
 
@@ -40,7 +40,8 @@ class Serving:
 
     def usual(self) -> bool:
         """Whether every candidate takes its full share of calls."""
-        for candidate in self.candidates:  # a loop, since a generator would cost each call more than all else here
+        # A loop, since a generator would cost each call more than all else here.
+        for candidate in self.candidates:  # noqa: SIM110
             if not candidate.endpoint.availability.usual:
                 return False
         return True

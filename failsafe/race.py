@@ -23,7 +23,7 @@ from failsafe.reading import Answered
 from failsafe.secret import Secret
 from failsafe.workers import Handle, Workers
 
-_GRACE = 0.03
+_GRACE = 0.02
 """Seconds to wait for the end of what lost, so that the receipt can tell how far it came; closing a socket takes less."""
 
 
@@ -117,9 +117,13 @@ class Race:
         self._extra_tries: RetryBudget
         self.finished: list[Finished] = []
 
-    def run(self, first: Start) -> Finished:
+    def run(self, first: Start, *, may_wait: bool = False) -> Finished:
         """
         Make the *first* attempt, with hedges once it is slow.
+
+        Args:
+            first: The attempt.
+            may_wait: Whether it waits for a place among the calls under way to its provider; a hedge never does.
 
         Returns:
             The first answer, whoever it came from; without one, how the first attempt ended.
@@ -130,7 +134,7 @@ class Race:
         try:
             self._schedule(first.course)
             outcome = self._attempts.make(
-                first.course, first.ready.built, first.ready.key, first.limit, cancel=runner.cancel
+                first.course, first.ready.built, first.ready.key, first.limit, may_wait=may_wait, cancel=runner.cancel
             )
             return self._decide(Finished(first.course, first.ready.built, outcome))
         finally:
@@ -218,17 +222,13 @@ class Race:
         runner.unlink()
         follower: _Runner | None = None
         won = False
-        with self._lock:
-            del self._running[runner.start.course]
-            if outcome is not None:
-                ended = Finished(runner.start.course, runner.start.ready.built, outcome)
-                self.finished.append(ended)
-                won = self._winner is None and isinstance(outcome, Answered)
-                self._winner = ended if won else self._winner
-                if isinstance(outcome, Skip):
-                    self._refund()
-                    self._begun -= 1
-                follower = self._begin_locked()
+        try:
+            with self._lock:
+                del self._running[runner.start.course]
+                if outcome is not None:
+                    won = self._note_locked(runner, outcome)
+                    follower = self._begin_locked()
+        finally:  # whatever happened, nobody must go on waiting
             if not self._running:
                 self._quiet.set()
             if won or not self._running:
@@ -236,6 +236,18 @@ class Race:
         if won:
             self._call_off()
         return follower
+
+    def _note_locked(self, runner: _Runner, outcome: Answered | Failure | Skip) -> bool:
+        """Take note of an outcome; whether it wins the race."""
+        ended = Finished(runner.start.course, runner.start.ready.built, outcome)
+        self.finished.append(ended)
+        if isinstance(outcome, Skip):
+            self._refund()
+            self._begun -= 1
+        if self._winner is not None or not isinstance(outcome, Answered):
+            return False
+        self._winner = ended
+        return True
 
     def _paid(self) -> bool:
         """

@@ -220,7 +220,6 @@ class Workers:
         return f"<Workers {self._name} {self.threads}/{self._max_threads} threads, {self.pending} pending>"
 
 
-
 def _run(handle: Handle) -> None:
     job = handle._take()  # noqa: SLF001 -- the pool and its handles are one thing
     if job is None:

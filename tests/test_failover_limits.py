@@ -87,6 +87,18 @@ def test_a_full_provider_is_looked_at_again_in_the_next_round() -> None:
 
 
 @pytest.mark.usefixtures("expect_logs")
+def test_a_provider_that_was_full_once_and_failed_later_is_still_backed_off_for() -> None:
+    bench = Bench(
+        (BROKEN, answer("from a")), BROKEN, each={"a": {"bulkhead": BulkheadConfig(max_concurrent=1)}},
+        retry=RetryConfig(jitter=False, max_retries=3),
+    )  # fmt: skip
+    (taken,) = fill(bench)
+    with bench.clock.during_wait(taken.release):
+        reply = bench.ask()
+    assert [attempt.provider for attempt in reply.attempts] == ["b", "a", "b", "a"]
+
+
+@pytest.mark.usefixtures("expect_logs")
 @pytest.mark.parametrize("outcome", [answer(), BROKEN, LIMITED, failing(Fault.TIMEOUT), refusal(400, "no")])
 def test_every_outcome_gives_the_place_back(outcome: Outcome) -> None:
     bench = Bench(outcome, answer(), bulkhead=BulkheadConfig(max_concurrent=1))
@@ -111,7 +123,9 @@ def test_an_interrupt_gives_the_place_back() -> None:
 
 @pytest.mark.usefixtures("expect_logs")
 def test_a_breaker_that_refuses_gives_the_place_back() -> None:
-    bench = Bench(answer(), bulkhead=BulkheadConfig(max_concurrent=1), breaker=CircuitBreakerConfig(half_open_max_calls=1))
+    bench = Bench(
+        answer(), bulkhead=BulkheadConfig(max_concurrent=1), breaker=CircuitBreakerConfig(half_open_max_calls=1)
+    )
     bench.open_breaker()
     probe = bench.router.breakers.get("a").acquire()
     bench.lose(timeout=0.5)
@@ -187,7 +201,9 @@ def test_a_breaker_that_refuses_costs_nothing_of_the_rate() -> None:
 def told(remaining: int, reset: str = "20s") -> Outcome:
     """An answer that says how many requests are left."""
     return answer(
-        x_ratelimit_limit_requests="100", x_ratelimit_remaining_requests=str(remaining), x_ratelimit_reset_requests=reset
+        x_ratelimit_limit_requests="100",
+        x_ratelimit_remaining_requests=str(remaining),
+        x_ratelimit_reset_requests=reset,
     )
 
 

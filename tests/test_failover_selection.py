@@ -66,7 +66,7 @@ def test_the_cheapest_is_asked_first_and_an_unknown_price_last() -> None:
         },
     )  # fmt: skip
     assert providers(bench, 5, model="x") == {"c": 5}
-    assert [candidate for candidate in providers(bench, 5, model="x", exclude="c")] == ["b"]
+    assert list(providers(bench, 5, model="x", exclude="c")) == ["b"]
 
 
 def test_the_fastest_is_asked_first_once_it_is_known() -> None:

@@ -215,7 +215,9 @@ def test_a_hedge_lost_gives_back_the_probe_of_a_half_open_breaker() -> None:
 def test_the_budget_stops_new_hedges_and_the_calls_go_on() -> None:
     turns = [Slow() for _ in range(7)]
     waiting = iter(turns)
-    with hedging(lambda request: next(waiting)(request), answer("from b"), hedge=HedgeConfig(delay=0, budget=0.0)) as router:
+    with hedging(
+        lambda request: next(waiting)(request), answer("from b"), hedge=HedgeConfig(delay=0, budget=0.0)
+    ) as router:
         threading.Timer(0.0, turns[0].go_on.set).start()
         reply = ask(router)
         assert [line.provider for line in reply.attempts] == ["a"]
@@ -236,7 +238,9 @@ def test_a_provider_that_only_stands_in_is_hedged_to_for_ever() -> None:
         return Failure(fault=Fault.CANCELLED, message="cancelled", phase=Phase.WAIT)
 
     generous = RetryBudgetConfig(capacity=1000)
-    with hedging(slow, answer("from b"), hedge=HedgeConfig(delay=0, budget=1.0), each={"a": {"retry_budget": generous}}) as router:
+    with hedging(
+        slow, answer("from b"), hedge=HedgeConfig(delay=0, budget=1.0), each={"a": {"retry_budget": generous}}
+    ) as router:
         assert {ask(router).provider for _ in range(40)} == {"b"}
 
 
@@ -303,7 +307,7 @@ def test_the_callers_mistake_found_by_a_hedge_is_raised() -> None:
         hedge.go_on.set()
         return refusal(500, "a broke")
 
-    with hedging(fails_after_the_hedge, hedge) as router, pytest.raises(InvalidRequest, match="b: .*too many"):
+    with hedging(fails_after_the_hedge, hedge) as router, pytest.raises(InvalidRequest, match=r"b: .*too many"):
         ask(router)
 
 
@@ -364,8 +368,7 @@ def test_many_hedged_calls_at_once_end_alike_and_leave_nothing_behind() -> None:
         providers: list[str] = []
 
         def work() -> None:
-            for _ in range(50):
-                providers.append(ask(router).provider)
+            providers.extend(ask(router).provider for _ in range(50))
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:

@@ -147,7 +147,15 @@ def test_nothing_scheduled_is_healthy() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("latency", -1), ("probability", 1.5), ("every", 0), ("first", -1), ("flap", 0), ("spared_latency", -1), ("latency_jitter", float("nan"))],
+    [
+        ("latency", -1),
+        ("probability", 1.5),
+        ("every", 0),
+        ("first", -1),
+        ("flap", 0),
+        ("spared_latency", -1),
+        ("latency_jitter", float("nan")),
+    ],
 )
 def test_a_setting_out_of_range_is_named(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{name} = "):

@@ -148,7 +148,7 @@ class Failover:
                     course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
                 )
             else:
-                outcome = self._ask_hedged(course, ready, later, may_wait)
+                outcome = self._ask_hedged(self._hedges, course, ready, later, may_wait=may_wait)
             if isinstance(outcome, Reply):
                 return outcome
             if isinstance(outcome, Answered):
@@ -162,11 +162,12 @@ class Failover:
         self._retire_if_tried_enough(course)
         return None
 
-    def _ask_hedged(self, course: Course, ready: Ready, later: list[Course], may_wait: bool) -> Reply | Failure | Skip:
+    def _ask_hedged(
+        self, hedges: Hedges, course: Course, ready: Ready, later: list[Course], *, may_wait: bool
+    ) -> Reply | Failure | Skip:
         """As one attempt, with others of *later* beside it once it is slow; they are taken out of *later*."""
-        assert self._hedges is not None
         choose = partial(self._choose_hedge, tuple(later), course.endpoint.config.failure_domains)
-        race = Race(self._hedges, self._attempts, choose, self._deadline, self._cancel, self._shared.clock)
+        race = Race(hedges, self._attempts, choose, self._deadline, self._cancel, self._shared.clock)
         ended = race.run(Start(course, ready, self._patience(course, later)), may_wait=may_wait)
         if isinstance(ended.outcome, Answered):
             return self._reply(ended.course, ended.built, ended.outcome)

@@ -24,7 +24,7 @@ from failsafe.secret import Secret
 from failsafe.workers import Handle, Workers
 
 _GRACE = 0.02
-"""Seconds to wait for the end of what lost, so that the receipt can tell how far it came; closing a socket takes less."""
+"""Seconds to wait for the end of what lost, so that the receipt can tell how far it came; closing takes less."""
 
 
 class Ready(NamedTuple):
@@ -59,7 +59,7 @@ class Hedges(NamedTuple):
 
 
 Choose = Callable[[Collection[Course]], Start | None]
-"""The next attempt to begin, at none of the given providers; None if there is nobody. Takes no time worth speaking of."""
+"""Whom to ask beside the given providers; None if there is nobody. Takes no time worth speaking of."""
 
 
 class _Runner(NamedTuple):
@@ -251,7 +251,7 @@ class Race:
 
     def _paid(self) -> bool:
         """
-        Whether another attempt is paid for, by the router's budget for hedges and by the first provider's for extra tries.
+        Whether another attempt is paid for: by the router's budget for hedges, and the first provider's for extra tries.
 
         Not by the budget of who is asked: a provider that only stands in has hardly any successes to fill it.
         """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from failsafe.bulkhead import Bulkhead, Slot
-from failsafe.errors import AllProvidersFailed
+from failsafe.errors import AllProvidersFailed, InvalidRequest
 from failsafe.events import CircuitState
 from failsafe.faults import Fault
 from failsafe.models import SkipReason
@@ -102,10 +104,8 @@ def test_a_provider_that_was_full_once_and_failed_later_is_still_backed_off_for(
 @pytest.mark.parametrize("outcome", [answer(), BROKEN, LIMITED, failing(Fault.TIMEOUT), refusal(400, "no")])
 def test_every_outcome_gives_the_place_back(outcome: Outcome) -> None:
     bench = Bench(outcome, answer(), bulkhead=BulkheadConfig(max_concurrent=1))
-    try:
+    with suppress(InvalidRequest):
         bench.ask()
-    except ValueError:
-        pass
     assert bulkhead(bench).in_flight == 0
     assert bench.router.stats()["a"]["in_flight"] == 0
 

@@ -14,6 +14,9 @@ from functools import cache
 
 import msgspec
 
+from failsafe.model_names import same_model
+from failsafe.pricing import Prices
+
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
@@ -109,6 +112,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         models_path: The free list of models, below ``base_url``; "" when there is none.
         upstream: The vendors behind an aggregator.
         quirks: Its differences from the dialect's reference.
+        prices: What models cost here, by id, where that is not the vendor's own price.
     """
 
     title: str
@@ -133,6 +137,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     models_path: str = "/models"
     upstream: tuple[str, ...] = ()
     quirks: Quirks = Quirks()
+    prices: Mapping[str, Prices] = {}
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,11 +146,13 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Attributes:
         presets: Known providers by name, in the order in which ``Router.from_env`` prefers them.
+        prices: The vendors' prices by model id; dated versions cost the same.
         models: Known models by id; a key may be a pattern (``claude-opus-4-*``), the longest match wins.
     """
 
     presets: dict[str, Preset]
     models: dict[str, ModelInfo]
+    prices: dict[str, Prices] = {}
 
     def model(self, name: str) -> ModelInfo:
         """What is known of the model *name* (``models/`` and ``vendor/`` prefixes ignored); all unknown if nothing."""
@@ -155,6 +162,14 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return exact
         patterns = [pattern for pattern in self.models if fnmatchcase(bare, pattern)]
         return self.models[max(patterns, key=len)] if patterns else ModelInfo()
+
+
+def price_of(prices: Mapping[str, Prices], model: str) -> Prices | None:
+    """The entry of *prices* for *model*: its own, or that of the model it is a dated version of."""
+    exact = prices.get(model)
+    if exact is not None:
+        return exact
+    return next((entry for name, entry in prices.items() if same_model(name, model)), None)
 
 
 @cache

@@ -23,6 +23,7 @@ from failsafe.policy_config import (
     RetryConfig,
     SelectionConfig,
 )
+from failsafe.pricing import Prices
 from failsafe.secret import Secret
 
 _DAY = 86_400.0
@@ -95,6 +96,9 @@ class ProviderConfig:
         rate_limiter: How many requests and tokens a minute it is sent.
         adaptive_concurrency: A limit on calls under way that finds its own height; not beside a ``bulkhead``.
         retry_budget: How many extra tries it is put to.
+        prices: USD per million tokens by model, as asked for or as sent: ``{"gpt-4.1": {"input": 2.0,
+            "output": 8.0}}``, or a list of such tables for different days (:class:`failsafe.pricing.Price`).
+            They come before the catalogue's.
         tags: Words of your own that ``only=`` and ``exclude=`` of a call may name.
         failure_domains: What it would fail together with (a region, the vendor behind an aggregator):
             after a failure, a provider that shares none of these comes next where there is one.
@@ -136,6 +140,7 @@ class ProviderConfig:
     rate_limiter: RateLimiterConfig | None = None
     adaptive_concurrency: AdaptiveConcurrencyConfig | None = None
     retry_budget: RetryBudgetConfig | None = None
+    prices: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     failure_domains: Sequence[str] = ()
     quota_off: float = 3600.0
@@ -177,6 +182,10 @@ class ProviderConfig:
     def model_info(self, model: str) -> ModelInfo:
         """What the catalogue knows of the model with the id *model* here; all unknown if nothing."""
         return provider_rules.model_info(self, model)
+
+    def price(self, model: str) -> Prices:
+        """What the model with the id *model* costs here; empty where that is not known, which is not nothing."""
+        return provider_rules.price(self, model)
 
     def __repr__(self) -> str:
         if not hasattr(self, "keys"):  # refused; a debugger or a report with local variables may still show it

@@ -25,6 +25,7 @@ from failsafe.latency import LatencyWindow
 from failsafe.models import Adjustment, Attempt, Failure
 from failsafe.peak_ewma import PeakEwma
 from failsafe.policy_config import HedgeConfig
+from failsafe.pricing import Prices
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.limit_headers import readings
 from failsafe.providers.registry import dialect_named
@@ -81,6 +82,7 @@ class Endpoint:
         self._start_afresh()
         # Written under _lock, read without; the values are replaced, never changed.
         self._targets: dict[str, Target] = {}
+        self._prices: dict[str, Prices] = {}
         self._refused_until: dict[str, float] = {}
         self._turns: dict[str, Iterator[int]] = {}  # next() of a count is atomic
         self._substitutes: set[tuple[str, str]] = set()  # guarded by _lock, as are the five below
@@ -118,6 +120,15 @@ class Endpoint:
                 self._refused_until[target.model] = self._clock.monotonic() + _REFUSED_FOR
                 self._targets[target.model] = target
         return target
+
+    def price(self, model: str) -> Prices:
+        """What *model* costs here; remembered, since it is looked up for every call that asks for costs."""
+        prices = self._prices.get(model)
+        if prices is None:
+            prices = self.config.price(model)
+            if len(self._prices) < _REMEMBERED:
+                self._prices[model] = prices
+        return prices
 
     def learn_refusals(self, model: str, parameters: Iterable[str], adjustments: Iterable[Adjustment]) -> None:
         """

@@ -106,7 +106,7 @@ class Ordering:
         if not self._needs_cost and wanted.max_cost_usd is None:
             return {}
         return {
-            candidate.endpoint.name: size.cost_usd(candidate.endpoint.config.price(candidate.models[0]))
+            candidate.endpoint.name: size.cost_usd(candidate.endpoint.price(candidate.models[0]))
             for candidate in serving.candidates
         }
 

@@ -203,7 +203,7 @@ class Router:
         self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: RoutingOptions | None
     ) -> Reply:
         serving = self._serving.get(request.model) or self._resolve(request.model)
-        size = RequestSize(request)
+        size = RequestSize(request, self._clock)
         arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
         call_id = f"call-{self._number}-{next(self._calls)}"
         call = Failover(size, arranged, deadline, cancel, call_id, self._shared, self._hedges)
@@ -226,7 +226,7 @@ class Router:
     def _constraints(self, options: RoutingOptions | None, serving: Serving) -> Constraints | None:
         if not options:
             return None
-        return checked(options, [candidate.endpoint.config for candidate in serving.candidates])
+        return checked(options, [each.endpoint.config for each in serving.candidates], self.config.providers)
 
     def _last_answer(self, request: ChatRequest, error: BaseException, call: Failover) -> Reply | None:
         fallback = self.config.fallback

@@ -177,6 +177,7 @@ def test_ones_own_rate_is_waited_for_when_nobody_else_may_be_asked() -> None:
     assert bench.asked() == {"a": 2}
 
 
+@pytest.mark.usefixtures("expect_logs")
 def test_ones_own_rate_is_kept_for_each_model_apart() -> None:
     bench = Bench(answer(), answer(), each={"a": {"rate_limiter": RateLimiterConfig(requests_per_minute=60, burst=1)}})
     assert bench.ask(model="gpt-4.1").provider == "a"

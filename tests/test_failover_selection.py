@@ -35,6 +35,7 @@ def test_round_robin_divides_the_calls_evenly() -> None:
     assert providers(bench, 30) == {"a": 10, "b": 10, "c": 10}
 
 
+@pytest.mark.usefixtures("expect_logs")
 def test_round_robin_is_counted_for_each_model_apart() -> None:
     bench = Bench(answer(), answer(), selection=SelectionConfig(strategy="round_robin"))
     for _ in range(4):
@@ -56,6 +57,7 @@ def test_weights_divide_the_calls() -> None:
     assert 0.68 < share < 0.82
 
 
+@pytest.mark.usefixtures("expect_logs")
 def test_the_cheapest_is_asked_first_and_an_unknown_price_last() -> None:
     bench = Bench(
         answer(), answer(), answer(), selection=SelectionConfig(strategy="cheapest"),
@@ -133,6 +135,7 @@ def test_the_options_of_a_call_reach_no_provider() -> None:
     assert set(body) == {"model", "messages", "temperature"}
 
 
+@pytest.mark.usefixtures("expect_logs")
 def test_a_cost_cap_leaves_out_who_is_dearer_and_who_has_no_price() -> None:
     bench = Bench(
         answer(), answer(), answer(),

@@ -1,0 +1,166 @@
+"""What one call asks for beside its parameters: who may answer, at what price, how fast, and who did before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+import msgspec
+
+from failsafe.checks import suggestion
+from failsafe.config import ProviderConfig
+from failsafe.encoding import refuse
+from failsafe.models import ChatParameters
+
+
+class RoutingOptions(TypedDict, total=False):
+    """The options of a call that choose among the providers; none of them reaches a provider."""
+
+    only: str | Sequence[str]
+    """Providers, or tags of providers: nobody else is asked."""
+    exclude: str | Sequence[str]
+    """Providers, or tags of providers, that are not asked."""
+    max_cost_usd: float
+    """USD; whoever is estimated to cost more, or has no known price, is not asked (above 0)."""
+    max_latency_ms: float
+    """Milliseconds; whoever is known to take longer at present is asked after all others (above 0)."""
+    sticky: str
+    """A key of yours (a user, a conversation): calls with the same one begin with the same provider."""
+
+
+class CallParameters(ChatParameters, RoutingOptions, total=False):
+    """Everything a call may be given by name: what is sent, and what chooses among the providers."""
+
+
+class Constraints(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The checked options of one call.
+
+    Attributes:
+        only: Names and tags of the providers that may answer; empty: all.
+        exclude: Names and tags of those that may not.
+        max_cost_usd: USD that the call is estimated to cost at most, or None.
+        max_latency_ms: Milliseconds that a provider usually takes at most, or None.
+        sticky: The caller's key, or None.
+    """
+
+    only: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+    max_cost_usd: float | None = None
+    max_latency_ms: float | None = None
+    sticky: str | None = None
+
+
+_OPTIONS = frozenset(RoutingOptions.__annotations__)
+
+
+def split(parameters: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Mapping[str, Any]]:
+    """
+    Tell the routing options of a call from its parameters.
+
+    Returns:
+        The options, or None if there are none (the usual case, which costs next to nothing), and the parameters.
+    """
+    if not parameters or _OPTIONS.isdisjoint(parameters):
+        return None, parameters
+    options = {name: value for name, value in parameters.items() if name in _OPTIONS and value is not None}
+    return options, {name: value for name, value in parameters.items() if name not in _OPTIONS}
+
+
+def checked(
+    options: Mapping[str, Any], serving: Sequence[ProviderConfig], everyone: Iterable[ProviderConfig]
+) -> Constraints:
+    """
+    Return the constraints that *options* (of :class:`RoutingOptions`) make.
+
+    Args:
+        options: As the caller gave them.
+        serving: Who serves the model that is asked for.
+        everyone: Every provider of the router.
+
+    Raises:
+        InvalidRequest: An option is wrong, names nobody, or leaves nobody.
+    """
+    known = {word for provider in everyone for word in _words(provider)}
+    constraints = Constraints(
+        only=_names("only", options.get("only"), known, unknown="refused"),
+        exclude=_names("exclude", options.get("exclude"), known, unknown="ignored"),
+        max_cost_usd=_positive("max_cost_usd", options.get("max_cost_usd")),
+        max_latency_ms=_positive("max_latency_ms", options.get("max_latency_ms")),
+        sticky=_key(options.get("sticky")),
+    )
+    if all(_by_name(constraints, provider) for provider in serving):
+        names = ", ".join(provider.name for provider in serving)
+        wanted = {name: options[name] for name in ("only", "exclude") if name in options}
+        refuse("only, exclude", wanted, f"somebody must be left to ask: {names} serve this model")
+    return constraints
+
+
+def ruled_out(constraints: Constraints, provider: ProviderConfig, cost: float | None) -> str | None:
+    """
+    Why *provider* is not asked in this call, in words, or None.
+
+    Args:
+        constraints: What the call asks for.
+        provider: The provider's settings.
+        cost: USD that the call is estimated to cost there; None where no price is known.
+    """
+    reason = _by_name(constraints, provider)
+    most = constraints.max_cost_usd
+    if reason or most is None:
+        return reason
+    if cost is None:
+        return f"its price is not known, and the call has max_cost_usd = {most:g}; set prices for it"
+    if cost > most:
+        return f"would cost about ${cost:.4g}, above max_cost_usd = {most:g}"
+    return None
+
+
+def _by_name(constraints: Constraints, provider: ProviderConfig) -> str | None:
+    words = _words(provider)
+    if constraints.only and constraints.only.isdisjoint(words):
+        return f"the call asks for {_listed(constraints.only)} only"
+    unwanted = constraints.exclude.intersection(words)
+    return f"the call excludes {_listed(unwanted)}" if unwanted else None
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _words(provider: ProviderConfig) -> tuple[str, ...]:
+    """What a call may name *provider* by."""
+    return (provider.name, *provider.tags)
+
+
+def _names(option: str, value: object, known: Iterable[str], *, unknown: str) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, Sequence | set | frozenset) or isinstance(given, bytes) or not given:
+        refuse(option, value, "the name or tag of a provider, or a list of them, is needed")
+    words = list(known)
+    for name in given:
+        if not isinstance(name, str):
+            refuse(option, name, "the name or tag of a provider is needed")
+        hint = suggestion(name, words)
+        # A tag that nobody has (any more) excludes nobody; one that is asked for, or misspelt, is a mistake.
+        if name not in words and (unknown == "refused" or hint):
+            refuse(option, name, f"no provider has this name or tag{hint}; known are {_listed(words)}")
+    return frozenset(given)
+
+
+def _positive(option: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        refuse(option, value, "a number above 0 is needed")
+    return float(value)
+
+
+def _key(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        refuse("sticky", value, "a text that is not empty is needed")
+    return value

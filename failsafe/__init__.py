@@ -16,6 +16,7 @@ __all__ = [
     "Attempt",
     "AttemptFinished",
     "AttemptTimedOut",
+    "AttemptTimeout",
     "AuthenticationFailed",
     "BreakerStats",
     "BulkheadConfig",
@@ -37,6 +38,7 @@ __all__ = [
     "DeadlineExceeded",
     "Event",
     "FailsafeError",
+    "Fallback",
     "Fault",
     "HedgeConfig",
     "InvalidRequest",
@@ -68,6 +70,7 @@ __all__ = [
     "Skip",
     "SkipReason",
     "StateChanged",
+    "Timeout",
     "TooManyAbandoned",
     "ToolCall",
     "Transient",
@@ -121,6 +124,7 @@ _HOMES = {
         "PutOff",
         "StateChanged",
     ),
+    "fallback": ("Fallback",),
     "faults": ("Fault",),
     "health": ("ProviderStatus",),
     "models": ("Adjustment", "Attempt", "ChatParameters", "Phase", "Reply", "Skip", "SkipReason", "ToolCall", "Usage"),
@@ -137,6 +141,7 @@ _HOMES = {
     "retrying": ("Retry", "retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
+    "timeouts": ("AttemptTimeout", "Timeout"),
 }
 """The module each public name lives in."""
 
@@ -183,6 +188,7 @@ if TYPE_CHECKING:
         PutOff,
         StateChanged,
     )
+    from failsafe.fallback import Fallback
     from failsafe.faults import Fault
     from failsafe.health import ProviderStatus
     from failsafe.models import (
@@ -209,6 +215,7 @@ if TYPE_CHECKING:
     from failsafe.retrying import Retry, retry, retry_call
     from failsafe.router import Router
     from failsafe.secret import Secret
+    from failsafe.timeouts import AttemptTimeout, Timeout
 else:
 
     def __getattr__(name: str) -> object:

@@ -75,7 +75,7 @@ class Deadline:
             DeadlineExceeded: No time is left.
         """
         if self.expired:
-            raise self.exceeded("the deadline of {limit} has passed")
+            raise self.exceeded("{limit} has passed")
 
     def wait(self, event: threading.Event) -> bool:
         """Block until *event* is set or no time is left; True if it is set."""
@@ -85,8 +85,8 @@ class Deadline:
         return True
 
     def exceeded(self, message: str) -> Exception:
-        """The error that says that this deadline has passed; ``{limit}`` in *message* becomes its length in words."""
-        return DeadlineExceeded(message.format(limit=in_words(self.timeout)))
+        """The error that says that no time is left; ``{limit}`` in *message* becomes the words for this deadline."""
+        return DeadlineExceeded(message.format(limit=f"the deadline of {in_words(self.timeout)}"))
 
     def __repr__(self) -> str:
         return f"<Deadline {in_words(self.left)} left of {in_words(self.timeout)}>"

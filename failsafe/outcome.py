@@ -116,6 +116,12 @@ def may_fall_back(error: Exception) -> bool:
     return not isinstance(error, _CALLERS_OWN) and not _is_cancellation(error)
 
 
+def add_note(error: Exception, note: str) -> None:
+    """Add *note* to *error*, once: some programs raise one object again and again, whose notes must not pile up."""
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
 def refuse_lazy(fn: Callable[..., object], guard: str) -> None:
     """
     Refuse a function whose work happens after it has returned.

@@ -33,7 +33,7 @@ from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.deadline import CancelToken, Deadline, current_deadline, in_force
 from failsafe.durations import in_words
 from failsafe.errors import Cancelled
-from failsafe.outcome import may_retry, refuse_lazy, was_refused
+from failsafe.outcome import add_note, may_retry, refuse_lazy, was_refused
 from failsafe.policy_config import RetryConfig
 
 P = ParamSpec("P")
@@ -181,7 +181,7 @@ class Retry:
                 self._tell(RetryAttempt(tries=tries, error=error, wait=wait))
                 return wait
             wait = "the retry budget is empty"
-        _add_note(error, f"failsafe: {_counted(tries)}, then gave up: {wait}")
+        add_note(error, f"failsafe: {_counted(tries)}, then gave up: {wait}")
         return None
 
     def _next_wait(self, error: Exception, tries: int) -> float | str:
@@ -232,12 +232,6 @@ class Retry:
 
 def _counted(tries: int) -> str:
     return "1 try" if tries == 1 else f"{tries} tries"
-
-
-def _add_note(error: Exception, note: str) -> None:
-    # Some programs raise one exception object again and again; its notes must not grow without end.
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
 
 
 @overload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from failsafe.hedge import hedge_after
+from failsafe.hedge import hedge_after, learn_loser, learn_success
 from failsafe.latency import LatencyWindow
 from failsafe.policy_config import HedgeConfig
 
@@ -30,13 +30,9 @@ class HedgeDelay:
         """
         Take note of an attempt that ended after *seconds*.
 
-        One that was given up unanswered would have taken longer, nobody knows how much. If it was slow
-        by then it counts with what is known: left out, the slowest would be missing, the quantile would
-        sink, and hedges would multiply. If it was not it says nothing.
+        One that was given up unanswered counts only if it was slow by then, as :func:`failsafe.hedge.learn_loser` says.
         """
-        if answered or self._is_slow(seconds):
-            self._recent.add(seconds)
-
-    def _is_slow(self, seconds: float) -> bool:
-        slow = self.seconds
-        return slow is not None and seconds >= slow
+        if answered:
+            learn_success(self._recent, seconds)
+        else:
+            learn_loser(self._recent, seconds, self.seconds)

@@ -143,6 +143,7 @@ class Failover:
                 return None
             # Who is the last to be asked is worth a wait for a place among the calls under way to it.
             may_wait = course.wait_left > 0.0 and not any(other.may_be_asked() for other in later)
+            outcome: Reply | Answered | Failure | Skip
             if self._hedges is None:
                 outcome = self._attempts.make(
                     course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait

@@ -14,7 +14,7 @@ from failsafe.breaker import CircuitBreakerRegistry
 from failsafe.checks import close_names
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, RouterConfig
-from failsafe.constraints import CallParameters, Constraints, RoutingOptions, checked, split
+from failsafe.constraints import CallParameters, Constraints, checked, split
 from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.endpoint import Endpoint
@@ -176,8 +176,8 @@ class Router:
             RouterClosed: The router is closed.
         """
         deadline = self._deadline(timeout)
-        options, parameters = split(parameters)
-        return self._run(build_request(prompt, model, parameters, extra), deadline, cancel, options)
+        options, sent = split(parameters)
+        return self._run(build_request(prompt, model, sent, extra), deadline, cancel, options)
 
     def chat_completion(
         self,
@@ -191,8 +191,8 @@ class Router:
     ) -> Reply:
         """Ask with a whole conversation; the same as :meth:`chat`, which also takes a plain text."""
         deadline = self._deadline(timeout)
-        options, parameters = split(parameters)
-        return self._run(build_request(messages, model, parameters, extra), deadline, cancel, options)
+        options, sent = split(parameters)
+        return self._run(build_request(messages, model, sent, extra), deadline, cancel, options)
 
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
@@ -200,7 +200,7 @@ class Router:
         return timeout if isinstance(timeout, Deadline) else Deadline.after(timeout, self._clock)
 
     def _run(
-        self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: RoutingOptions | None
+        self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: Mapping[str, Any] | None
     ) -> Reply:
         serving = self._serving.get(request.model) or self._resolve(request.model)
         size = RequestSize(request, self._clock)
@@ -223,7 +223,7 @@ class Router:
         finally:
             self._gate.leave(call)
 
-    def _constraints(self, options: RoutingOptions | None, serving: Serving) -> Constraints | None:
+    def _constraints(self, options: Mapping[str, Any] | None, serving: Serving) -> Constraints | None:
         if not options:
             return None
         return checked(options, [each.endpoint.config for each in serving.candidates], self.config.providers)

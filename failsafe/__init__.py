@@ -48,6 +48,7 @@ __all__ = [
     "PermissionDenied",
     "Permit",
     "Phase",
+    "Policy",
     "ProviderConfig",
     "ProviderFault",
     "ProviderStatus",
@@ -87,6 +88,7 @@ _HOMES = {
     "breaker": ("BreakerStats", "CircuitBreaker", "CircuitBreakerRegistry", "Permit"),
     "budget": ("RetryBudget",),
     "catalog": ("Quirks",),
+    "composition": ("Policy",),
     "config": ("ProviderConfig", "RouterConfig"),
     "deadline": ("CancelToken", "Deadline", "current_deadline"),
     "errors": (
@@ -151,6 +153,7 @@ if TYPE_CHECKING:
     from failsafe.breaker import BreakerStats, CircuitBreaker, CircuitBreakerRegistry, Permit
     from failsafe.budget import RetryBudget
     from failsafe.catalog import Quirks
+    from failsafe.composition import Policy
     from failsafe.config import ProviderConfig, RouterConfig
     from failsafe.deadline import CancelToken, Deadline, current_deadline
     from failsafe.errors import (

@@ -15,6 +15,7 @@ from failsafe import (
     AllProvidersFailed,
     Attempt,
     AttemptFinished,
+    AttemptTimeout,
     AuthenticationFailed,
     CallFailed,
     CallFinished,
@@ -26,14 +27,17 @@ from failsafe import (
     CircuitState,
     ContentFiltered,
     Deadline,
+    Fallback,
     Fault,
     ModelSubstituted,
     Permit,
+    Policy,
     ProviderConfig,
     ProviderFault,
     ProviderStatus,
     PutOff,
     Reply,
+    Retry,
     RetryBudget,
     RetryConfig,
     Router,
@@ -41,10 +45,12 @@ from failsafe import (
     Secret,
     Skip,
     StateChanged,
+    Timeout,
     ToolCall,
     UnsupportedParameter,
     Usage,
     calculate_delay,
+    current_deadline,
     retry,
     retry_call,
 )
@@ -155,6 +161,23 @@ def again() -> None:
     assert_type(retry(config=RetryConfig(max_retries=1), deadline=2.0)(double)(3), float)
     assert_type(retry_call(double, 3, config=RetryConfig()), float)
     retry(double)("three")  # type: ignore[arg-type]
+    assert_type(Retry(RetryConfig(max_retries=1), budget=RetryBudget()).call(double, 3, times=4), float)
+    assert_type(Retry()(double)(3), float)
+    Retry()(double)("three")  # type: ignore[arg-type]
+
+
+def compose() -> None:
+    policy = Policy.compose(CircuitBreaker("billing"), Retry(), Timeout(3), AttemptTimeout(1.5), Fallback(0.0))
+    assert_type(policy.call(double, 3, times=4), float)
+    assert_type(policy(double)(3), float)
+    policy.call(double, "three")  # type: ignore[arg-type]
+    Policy.compose(3)  # type: ignore[arg-type]
+    assert_type(Policy.in_order(policy, Deadline.after(3), RetryConfig()), Policy)
+    assert_type(Timeout(3, abandon=False).call(double, 3), float)
+    assert_type(AttemptTimeout(3)(double)(3, times=4), float)
+    assert_type(Fallback(None).call(double, 3), float | None)
+    assert_type(Fallback(repr)(double)(3), float | str)
+    assert_type(current_deadline(), Deadline | None)
 
 
 assert_type(failsafe.__version__, str)

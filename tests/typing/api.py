@@ -11,12 +11,16 @@ from typing import Any, assert_type
 
 import failsafe
 from failsafe import (
+    AdaptiveConcurrency,
+    AdaptiveConcurrencyConfig,
     Adjustment,
     AllProvidersFailed,
     Attempt,
     AttemptFinished,
     AttemptTimeout,
     AuthenticationFailed,
+    Bulkhead,
+    BulkheadConfig,
     CallFailed,
     CallFinished,
     CancelToken,
@@ -25,6 +29,7 @@ from failsafe import (
     CircuitBreakerRegistry,
     CircuitOpenError,
     CircuitState,
+    ConcurrencyStats,
     ContentFiltered,
     Deadline,
     Fallback,
@@ -44,6 +49,7 @@ from failsafe import (
     RouterConfig,
     Secret,
     Skip,
+    Slot,
     StateChanged,
     Timeout,
     ToolCall,
@@ -67,6 +73,20 @@ def route(settings: RouterConfig) -> None:
         assert_type(router.close(timeout=1.0), bool)
     router.chat("hi", model="gpt-4.1", temprature=0.2)  # type: ignore[call-arg]
     router.chat("hi")  # type: ignore[call-arg]
+
+
+def limit_calls_under_way(fn: Callable[[int], str]) -> None:
+    fixed = Bulkhead("billing", BulkheadConfig(max_concurrent=3))
+    moving = AdaptiveConcurrency("billing", AdaptiveConcurrencyConfig(initial=5))
+    assert_type(fixed.try_acquire(), Slot | None)
+    assert_type(fixed.acquire(max_wait=1.0, deadline=Deadline.after(3), cancel=CancelToken()), Slot)
+    assert_type(fixed.call(fn, 1), str)
+    assert_type(moving(fn), Callable[[int], str])
+    assert_type(moving.stats(), ConcurrencyStats)
+    with moving as slot:
+        assert_type(slot, Slot)
+    slot.release(pushback=True)
+    fixed.call(fn, "one")  # type: ignore[arg-type]
 
 
 def make() -> None:

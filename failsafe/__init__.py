@@ -10,6 +10,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveConcurrency",
     "AdaptiveConcurrencyConfig",
     "Adjustment",
     "AllProvidersFailed",
@@ -19,6 +20,7 @@ __all__ = [
     "AttemptTimeout",
     "AuthenticationFailed",
     "BreakerStats",
+    "Bulkhead",
     "BulkheadConfig",
     "BulkheadFull",
     "CallFailed",
@@ -31,6 +33,7 @@ __all__ = [
     "CircuitBreakerRegistry",
     "CircuitOpenError",
     "CircuitState",
+    "ConcurrencyStats",
     "ConfigError",
     "ContentFiltered",
     "ContextWindowExceeded",
@@ -48,6 +51,7 @@ __all__ = [
     "PermissionDenied",
     "Permit",
     "Phase",
+    "Policy",
     "ProviderConfig",
     "ProviderFault",
     "ProviderStatus",
@@ -69,6 +73,7 @@ __all__ = [
     "SelectionConfig",
     "Skip",
     "SkipReason",
+    "Slot",
     "StateChanged",
     "Timeout",
     "TooManyAbandoned",
@@ -83,10 +88,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "adaptive": ("AdaptiveConcurrency",),
     "backoff": ("calculate_delay",),
     "breaker": ("BreakerStats", "CircuitBreaker", "CircuitBreakerRegistry", "Permit"),
     "budget": ("RetryBudget",),
+    "bulkhead": ("Bulkhead",),
     "catalog": ("Quirks",),
+    "composition": ("Policy",),
     "config": ("ProviderConfig", "RouterConfig"),
     "deadline": ("CancelToken", "Deadline", "current_deadline"),
     "errors": (
@@ -141,16 +149,20 @@ _HOMES = {
     "retrying": ("Retry", "retry", "retry_call"),
     "router": ("Router",),
     "secret": ("Secret",),
+    "slots": ("ConcurrencyStats", "Slot"),
     "timeouts": ("AttemptTimeout", "Timeout"),
 }
 """The module each public name lives in."""
 
 TYPE_CHECKING = False  # as typing's, whose import alone takes longer than the rest of this module
 if TYPE_CHECKING:
+    from failsafe.adaptive import AdaptiveConcurrency
     from failsafe.backoff import calculate_delay
     from failsafe.breaker import BreakerStats, CircuitBreaker, CircuitBreakerRegistry, Permit
     from failsafe.budget import RetryBudget
+    from failsafe.bulkhead import Bulkhead
     from failsafe.catalog import Quirks
+    from failsafe.composition import Policy
     from failsafe.config import ProviderConfig, RouterConfig
     from failsafe.deadline import CancelToken, Deadline, current_deadline
     from failsafe.errors import (
@@ -215,6 +227,7 @@ if TYPE_CHECKING:
     from failsafe.retrying import Retry, retry, retry_call
     from failsafe.router import Router
     from failsafe.secret import Secret
+    from failsafe.slots import ConcurrencyStats, Slot
     from failsafe.timeouts import AttemptTimeout, Timeout
 else:
 

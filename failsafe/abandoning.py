@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from failsafe import forking
-from failsafe.deadline import CancelToken, Deadline
+from failsafe.deadline import CancelToken, ChildToken, Deadline
 from failsafe.errors import TooManyAbandoned
 
 R = TypeVar("R")
@@ -106,10 +106,9 @@ class Abandoner:
             BaseException: Whatever *fn* raises, unchanged.
         """
         self._check_room()
-        tokens: list[CancelToken] = []
-        unlink: list[Callable[[], None]] = []
-        args = [_own(each, tokens, unlink) for each in args]
-        kwargs = {name: _own(each, tokens, unlink) for name, each in kwargs.items()}
+        tokens: list[ChildToken] = []
+        args = [_own(each, tokens) for each in args]
+        kwargs = {name: _own(each, tokens) for name, each in kwargs.items()}
         job: _Job[R] = _Job()
         thread = threading.Thread(
             target=self._work,
@@ -124,8 +123,8 @@ class Abandoner:
             self._leave(job, thread, tokens)
             raise
         finally:
-            for each in unlink:
-                each()
+            for token in tokens:
+                token.close()
         if not in_time and self._leave(job, thread, tokens):
             raise deadline.exceeded(_LATE)
         return job.outcome()
@@ -138,7 +137,7 @@ class Abandoner:
             if count >= most:
                 raise TooManyAbandoned(name, count)
 
-    def _leave(self, job: _Job[R], thread: threading.Thread, tokens: list[CancelToken]) -> bool:
+    def _leave(self, job: _Job[R], thread: threading.Thread, tokens: list[ChildToken]) -> bool:
         """Walk away; False if the function has ended in the meantime."""
         with _ledger.lock:
             if job.ended:
@@ -172,11 +171,9 @@ class Abandoner:
         self._abandoned = 0  # their threads are the parent's
 
 
-def _own(value: object, tokens: list[CancelToken], unlink: list[Callable[[], None]]) -> object:
+def _own(value: object, tokens: list[ChildToken]) -> object:
     """*value*, or for a token one of the call's own that follows it."""
     if not isinstance(value, CancelToken):
         return value
-    token = CancelToken()
-    unlink.append(value.on_cancel(token.cancel))
-    tokens.append(token)
-    return token
+    tokens.append(value.child())
+    return tokens[-1]

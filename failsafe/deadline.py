@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
+from typing import Self
 
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.durations import in_words
@@ -165,6 +167,42 @@ class CancelToken:
         callback()
         return lambda: None
 
+    def child(self) -> ChildToken:
+        """A token that is cancelled with this one, and can be cancelled alone; close it when its work is done."""
+        return ChildToken(self)
+
     def _forget(self, key: int) -> None:
         with self._lock:
             self._callbacks.pop(key, None)
+
+
+class ChildToken(CancelToken):
+    """
+    The token of one piece of work out of several: cancelled with its parent, or alone.
+
+    Made by :meth:`CancelToken.child`. Close it, or leave its ``with`` block, when the work is done: the parent
+    then forgets it, and no longer cancels it. To cancel it closes it, too. Thread-safe.
+    """
+
+    __slots__ = ("_leave_parent",)
+
+    def __init__(self, parent: CancelToken) -> None:
+        super().__init__()
+        self._leave_parent = parent.on_cancel(super().cancel)
+
+    def cancel(self) -> None:
+        """End every call that uses this token, and none of the parent's others; calling it again does nothing."""
+        self._leave_parent()
+        super().cancel()
+
+    def close(self) -> None:
+        """Have the parent forget this token; calling it again does nothing."""
+        self._leave_parent()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -55,6 +55,7 @@ def _cut(abandoner: Abandoner, fn: Callable[..., R], args: tuple[Any, ...], kwar
     deadline = current_deadline()
     if deadline is None or deadline.left == math.inf:
         return fn(*args, **kwargs)
+    deadline.check()  # what was put off until now (a hedge, say) is not begun to be left behind at once
     return abandoner.run(deadline, fn, args, kwargs)
 
 

@@ -32,3 +32,12 @@ def test_the_examples_of_the_breaker_guide_run(capsys: pytest.CaptureFixture[str
 def test_the_examples_of_the_retry_guide_run() -> None:
     names = run_examples("retry.md")
     assert names["breaker"].stats().successes == 1
+
+
+def test_the_examples_of_the_composition_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_examples("composition.md")
+    assert capsys.readouterr().out.splitlines() == [
+        "<Policy Timeout 10 s > Retry max_retries=3 > CircuitBreaker search > AttemptTimeout 3 s>",
+        "no result within the deadline of 0.05 s; the function was left running and its result will be dropped",
+        "/news within 10 s",
+    ]

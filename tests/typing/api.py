@@ -11,11 +11,16 @@ from typing import Any, assert_type
 
 import failsafe
 from failsafe import (
+    AdaptiveConcurrency,
+    AdaptiveConcurrencyConfig,
     Adjustment,
     AllProvidersFailed,
     Attempt,
     AttemptFinished,
+    AttemptTimeout,
     AuthenticationFailed,
+    Bulkhead,
+    BulkheadConfig,
     CallFailed,
     CallFinished,
     CancelToken,
@@ -24,27 +29,34 @@ from failsafe import (
     CircuitBreakerRegistry,
     CircuitOpenError,
     CircuitState,
+    ConcurrencyStats,
     ContentFiltered,
     Deadline,
+    Fallback,
     Fault,
     ModelSubstituted,
     Permit,
+    Policy,
     ProviderConfig,
     ProviderFault,
     ProviderStatus,
     PutOff,
     Reply,
+    Retry,
     RetryBudget,
     RetryConfig,
     Router,
     RouterConfig,
     Secret,
     Skip,
+    Slot,
     StateChanged,
+    Timeout,
     ToolCall,
     UnsupportedParameter,
     Usage,
     calculate_delay,
+    current_deadline,
     retry,
     retry_call,
 )
@@ -61,6 +73,20 @@ def route(settings: RouterConfig) -> None:
         assert_type(router.close(timeout=1.0), bool)
     router.chat("hi", model="gpt-4.1", temprature=0.2)  # type: ignore[call-arg]
     router.chat("hi")  # type: ignore[call-arg]
+
+
+def limit_calls_under_way(fn: Callable[[int], str]) -> None:
+    fixed = Bulkhead("billing", BulkheadConfig(max_concurrent=3))
+    moving = AdaptiveConcurrency("billing", AdaptiveConcurrencyConfig(initial=5))
+    assert_type(fixed.try_acquire(), Slot | None)
+    assert_type(fixed.acquire(max_wait=1.0, deadline=Deadline.after(3), cancel=CancelToken()), Slot)
+    assert_type(fixed.call(fn, 1), str)
+    assert_type(moving(fn), Callable[[int], str])
+    assert_type(moving.stats(), ConcurrencyStats)
+    with moving as slot:
+        assert_type(slot, Slot)
+    slot.release(pushback=True)
+    fixed.call(fn, "one")  # type: ignore[arg-type]
 
 
 def make() -> None:
@@ -155,6 +181,23 @@ def again() -> None:
     assert_type(retry(config=RetryConfig(max_retries=1), deadline=2.0)(double)(3), float)
     assert_type(retry_call(double, 3, config=RetryConfig()), float)
     retry(double)("three")  # type: ignore[arg-type]
+    assert_type(Retry(RetryConfig(max_retries=1), budget=RetryBudget()).call(double, 3, times=4), float)
+    assert_type(Retry()(double)(3), float)
+    Retry()(double)("three")  # type: ignore[arg-type]
+
+
+def compose() -> None:
+    policy = Policy.compose(CircuitBreaker("billing"), Retry(), Timeout(3), AttemptTimeout(1.5), Fallback(0.0))
+    assert_type(policy.call(double, 3, times=4), float)
+    assert_type(policy(double)(3), float)
+    policy.call(double, "three")  # type: ignore[arg-type]
+    Policy.compose(3)  # type: ignore[arg-type]
+    assert_type(Policy.in_order(policy, Deadline.after(3), RetryConfig()), Policy)
+    assert_type(Timeout(3, abandon=False).call(double, 3), float)
+    assert_type(AttemptTimeout(3)(double)(3, times=4), float)
+    assert_type(Fallback(None).call(double, 3), float | None)
+    assert_type(Fallback(repr)(double)(3), float | str)
+    assert_type(current_deadline(), Deadline | None)
 
 
 assert_type(failsafe.__version__, str)

@@ -43,6 +43,7 @@ class Refused(NamedTuple):
     retry_after: float | None = None
 
 
+SENT_ENOUGH = Refused(SkipReason.RATE_LIMIT, "its answers say that its rate limit is used up")
 OUT_OF_BUDGET = Refused(SkipReason.RETRY_BUDGET, "its retry budget is used up; successes fill it again")
 
 
@@ -237,7 +238,7 @@ class Admission:
             return outcome
         finally:
             if not isinstance(outcome, Entry):
-                limiter.give_back(tokens)
+                limiter.give_back(tokens, requests=1)
 
     def _seated(
         self, model: str, tokens: float, repeated: bool, wait: Wait | None, limiter: RateLimiter | None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from failsafe.admission import OUT_OF_BUDGET, Entry, Refused, Wait
+from failsafe.admission import OUT_OF_BUDGET, SENT_ENOUGH, Entry, Refused, Wait
 from failsafe.clock import Clock, Random
 from failsafe.config import RouterConfig
 from failsafe.course import Course
@@ -93,6 +93,10 @@ class Attempts:
         endpoint, clock = course.endpoint, self._shared.clock
         entry: Entry | None = None
         try:
+            counted_at = endpoint.count(key, course.model, course.tokens)
+            if counted_at is None:
+                endpoint.give_back(key, course.model)
+                return _skip(course, SENT_ENOUGH)
             entered = self._enter(course, may_wait, repeated=course.tries > 0)
             if isinstance(entered, Refused):
                 endpoint.give_back(key, course.model)
@@ -100,8 +104,8 @@ class Attempts:
             entry = entered
             course.crowded = False
             began, started_at = clock.monotonic(), clock.time()
-            endpoint.sending(key, course.model, course.tokens)
-            outcome = endpoint.ask(built, endpoint.target(course.model), key, self._limits(course, limit, cancel))
+            limits = self._limits(course, limit, cancel)
+            outcome = endpoint.ask(built, endpoint.target(course.model), key, limits, counted_at)
             took = clock.monotonic() - began
             course.tries += 1
             if isinstance(outcome, Answered):

@@ -193,21 +193,23 @@ class Endpoint:
         blocks = (self.cooldowns.blocked(key, model), self.admission.short_of(key, model, tokens))
         return max(filter(None, blocks), key=lambda block: block.retry_after, default=None)
 
-    def ask(self, built: BuiltRequest, target: Target, key: Secret | None, limits: Limits) -> Answered | Failure:
-        """Send one request and make an answer or a failure of whatever comes back."""
+    def ask(
+        self, built: BuiltRequest, target: Target, key: Secret | None, limits: Limits, counted_at: float
+    ) -> Answered | Failure:
+        """Send one request, as :meth:`count` counted it, and make an answer or a failure of whatever comes back."""
         raw = self.transport.send("POST", built.path, built.body, key, limits)
         if isinstance(raw, Failure):
             return raw
-        self._learn_limits(raw, target.model, key)
+        self._learn_limits(raw, target.model, key, counted_at)
         return read_answer(raw, target, key, config=self.config, dialect=self.dialect, now=self._clock.time())
 
-    def _learn_limits(self, raw: RawAnswer, model: str, key: Secret | None) -> None:
+    def _learn_limits(self, raw: RawAnswer, model: str, key: Secret | None, counted_at: float) -> None:
         learnt = self.admission.learnt
         if learnt is None:
             return
         said = readings(raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=self._clock.time())
         if said:
-            learnt.update(_fingerprint(key), model, said)
+            learnt.update(_fingerprint(key), model, said, counted_at)
 
     def succeeded(self, key: Secret | None, model: str, took: float) -> None:
         """Note an answer that took *took* seconds."""
@@ -225,10 +227,15 @@ class Endpoint:
         if REACTIONS[fault].breaker is BreakerEffect.FAILURE:
             self.peak.failed(took)
 
-    def sending(self, key: Secret | None, model: str, tokens: float) -> None:
-        """Count a request that is about to be sent."""
-        if self.admission.learnt is not None:
-            self.admission.learnt.sent(_fingerprint(key), model, tokens)
+    def count(self, key: Secret | None, model: str, tokens: float) -> float | None:
+        """
+        Count a request that is about to be sent against what the provider's answers said is left.
+
+        Returns:
+            When it was counted, for :meth:`ask`; None: it would be refused.
+        """
+        learnt = self.admission.learnt
+        return 0.0 if learnt is None else learnt.try_send(_fingerprint(key), model, tokens)
 
     def give_back(self, key: Secret | None, model: str) -> None:
         """End the trial of a key that was admitted and not put to the test."""

@@ -63,10 +63,9 @@ Choose = Callable[[Collection[Course]], Start | None]
 
 
 class _Runner(NamedTuple):
-    """An attempt under way: how to call it off, and how to leave the caller's token alone afterwards."""
+    """An attempt under way, and the token that calls it off."""
 
     cancel: CancelToken
-    unlink: Callable[[], None]
     started_at: float
     start: Start
 
@@ -170,13 +169,11 @@ class Race:
         if scheduled is not None:
             scheduled.cancel()
         for runner in runners:
-            runner.unlink()
             runner.cancel.cancel()
 
     def _runner(self, start: Start) -> _Runner:
-        token = CancelToken()
-        unlink = _nothing if self._cancel is None else self._cancel.on_cancel(token.cancel)
-        return _Runner(token, unlink, self._clock.time(), start)
+        token = CancelToken() if self._cancel is None else self._cancel.child()
+        return _Runner(token, self._clock.time(), start)
 
     def _schedule(self, slow: Course) -> None:
         """Have a hedge begin once the attempt at *slow* that begins now is slow."""
@@ -219,7 +216,7 @@ class Race:
 
     def _ended(self, runner: _Runner, outcome: Answered | Failure | Skip | None) -> _Runner | None:
         """Take note of how a hedge ended; the next one to begin at once, if any."""
-        runner.unlink()
+        runner.cancel.cancel()  # it has ended; this only takes the caller's token off its hands
         follower: _Runner | None = None
         won = False
         try:
@@ -266,7 +263,3 @@ class Race:
         """Give back what a hedge that was never sent has cost."""
         self._hedges.budget.give_back()
         self._extra_tries.give_back()
-
-
-def _nothing() -> None:
-    pass

@@ -32,6 +32,7 @@ from failsafe.providers.registry import dialect_named
 from failsafe.reading import Answered, read_answer
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits, RawAnswer, Transport
+from failsafe.typical_latency import TypicalLatency
 
 _REMEMBERED = 256  # models of one provider: a bound, not a limit anyone meets
 _REFUSED_FOR = 3600.0
@@ -74,6 +75,7 @@ class Endpoint:
         self.cooldowns = Cooldowns(clock, random)
         self.latency = LatencyWindow()
         self.peak = PeakEwma(clock=clock)
+        self.typical = TypicalLatency(clock=clock)
         self.hedge = None if hedge is None else HedgeDelay(hedge)
         self.availability = Availability(clock)
         self._clock = clock
@@ -215,6 +217,7 @@ class Endpoint:
         """Note an answer that took *took* seconds."""
         self.latency.add(took)
         self.peak.observe(took)
+        self.typical.observe(took)
         if self.hedge is not None:
             self.hedge.observe(took, answered=True)
         self.admission.budget.credit()

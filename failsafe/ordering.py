@@ -119,6 +119,7 @@ class Ordering:
             in_flight=endpoint.in_flight,
             latency=endpoint.peak.seconds,
             cost=cost,
+            typical=endpoint.typical.seconds,
             share=endpoint.availability.share(self._config.slow_start),
         )
 

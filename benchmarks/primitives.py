@@ -14,13 +14,15 @@ from collections.abc import Callable
 
 from measure import Goals, interleaved, median_ratio
 
+from failsafe.adaptive import AdaptiveConcurrency
 from failsafe.backoff import calculate_delay
 from failsafe.breaker import CircuitBreaker
 from failsafe.budget import RetryBudget
+from failsafe.bulkhead import Bulkhead
 from failsafe.clock import SYSTEM_CLOCK, new_random
 from failsafe.cooldown import Cooldowns
 from failsafe.latency import LatencyWindow
-from failsafe.policy_config import RetryConfig
+from failsafe.policy_config import BulkheadConfig, RetryConfig
 from failsafe.retrying import retry
 
 ROUNDS = 31
@@ -28,6 +30,8 @@ COUNT = 10_000
 
 LOCKS = "two bare lock/unlock pairs"
 REPORT = "breaker: acquire + success"
+BULKHEAD = "bulkhead: acquire + release"
+ADAPTIVE = "adaptive: acquire + release"
 
 
 def operations() -> dict[str, Callable[[], object]]:
@@ -37,6 +41,10 @@ def operations() -> dict[str, Callable[[], object]]:
     closed, refusing = CircuitBreaker("closed"), CircuitBreaker("refusing")
     refusing.force_open()
     budget, cooldowns, latency = RetryBudget(), Cooldowns(SYSTEM_CLOCK, random), LatencyWindow()
+
+    bulkhead, adaptive = Bulkhead("free", BulkheadConfig(max_concurrent=10)), AdaptiveConcurrency("free")
+    full = Bulkhead("full", BulkheadConfig(max_concurrent=1))
+    full.acquire()
 
     def two_locks() -> None:
         with lock:
@@ -53,6 +61,9 @@ def operations() -> dict[str, Callable[[], object]]:
         REPORT: lambda: closed.acquire().success(),
         "breaker: call of nothing": lambda: closed.call(nothing),
         "breaker: refusal as a value": refusing.try_acquire,
+        BULKHEAD: lambda: bulkhead.acquire().release(),
+        "bulkhead: refusal as a value": full.try_acquire,
+        ADAPTIVE: lambda: adaptive.acquire().release(pushback=False),
         "retry: first try succeeds": retry(nothing),
         "calculate_delay": lambda: calculate_delay(3, config, random),
         "budget: credit when full": budget.credit,
@@ -69,6 +80,8 @@ def main() -> int:
         print(f"{name:32}{statistics.median(rounds):8.0f}{median_ratio(rounds, figures[LOCKS]):8.2f}")
     goals = Goals()
     goals.at_most("breaker_acquire_report", median_ratio(figures[REPORT], figures[LOCKS]), 4.5)
+    goals.at_most("bulkhead_acquire_release", median_ratio(figures[BULKHEAD], figures[LOCKS]), 4.5)
+    goals.at_most("adaptive_acquire_release", median_ratio(figures[ADAPTIVE], figures[LOCKS]), 4.5)
     return goals.finish()
 
 

@@ -390,6 +390,16 @@ def test_a_slowness_that_passed_says_nothing_about_the_next() -> None:
     assert limit.limit == 49
 
 
+def test_answers_from_before_a_fall_are_not_mixed_with_those_after() -> None:
+    limit, clock = slow_limit()
+    answers(limit, clock, 5 * BATCH, 1.0)
+    answers(limit, clock, BATCH - 1, 10.0)
+    limit.acquire().release(pushback=True)
+    answers(limit, clock, BATCH, 1.0)
+    assert limit.limit == 70
+    assert limit.usual_latency == pytest.approx(1.0)
+
+
 def test_a_faster_service_is_the_usual_soon() -> None:
     limit, clock = slow_limit()
     answers(limit, clock, BATCH, 10.0)

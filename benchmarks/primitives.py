@@ -18,14 +18,15 @@ import circuitbreaker
 import pybreaker
 import stamina
 import tenacity
-from failsafe.composition import Policy
 from measure import Goals, interleaved, median_ratio
 
+from failsafe.adaptive import AdaptiveConcurrency
 from failsafe.backoff import calculate_delay
 from failsafe.breaker import CircuitBreaker
 from failsafe.budget import RetryBudget
 from failsafe.bulkhead import Bulkhead
 from failsafe.clock import SYSTEM_CLOCK, new_random
+from failsafe.composition import Policy
 from failsafe.cooldown import Cooldowns
 from failsafe.latency import LatencyWindow
 from failsafe.limiter import RateLimiter
@@ -40,6 +41,8 @@ THREAD_COUNT = 80_000
 
 LOCKS = "two bare lock/unlock pairs"
 REPORT = "breaker: acquire + success"
+BULKHEAD = "bulkhead: acquire + release"
+ADAPTIVE = "adaptive: acquire + release"
 GUARDED = "breaker: guarded call"
 SMALL_WINDOW, LARGE_WINDOW = "breaker: window of 10 calls", "breaker: window of 10,000 calls"
 RETRY = "retry: first try succeeds"
@@ -69,6 +72,10 @@ def operations() -> dict[str, Callable[[], object]]:
     budget, cooldowns, latency = RetryBudget(), Cooldowns(SYSTEM_CLOCK, random), LatencyWindow()
     limiter = RateLimiter("limiter", RateLimiterConfig(requests_per_minute=1e9))
 
+    bulkhead, adaptive = Bulkhead("free", BulkheadConfig(max_concurrent=10)), AdaptiveConcurrency("free")
+    full = Bulkhead("full", BulkheadConfig(max_concurrent=1))
+    full.acquire()
+
     def two_locks() -> None:
         with lock:
             pass
@@ -89,8 +96,10 @@ def operations() -> dict[str, Callable[[], object]]:
         TENACITY: tenacity.retry(stop=tenacity.stop_after_attempt(3))(nothing),
         STAMINA: stamina.retry(on=OSError)(nothing),
         "policy: retry + breaker": Policy.compose(Retry(), CircuitBreaker("composed"))(nothing),
-        "bulkhead: guarded call": Bulkhead("bulkhead", BulkheadConfig(max_concurrent=10))(nothing),
         "rate limiter: granted": limiter.try_acquire,
+        BULKHEAD: lambda: bulkhead.acquire().release(),
+        "bulkhead: refusal as a value": full.try_acquire,
+        ADAPTIVE: lambda: adaptive.acquire().release(pushback=False),
         "calculate_delay": lambda: calculate_delay(3, config, random),
         "budget: credit when full": budget.credit,
         "cooldowns: nothing is off": lambda: cooldowns.admit("key", "model"),
@@ -139,6 +148,8 @@ def main() -> int:
     goals.at_most("window_10000_to_10", median_ratio(figures[LARGE_WINDOW], figures[SMALL_WINDOW]), 1.3)
     goals.at_most("retry_to_tenacity", median_ratio(figures[RETRY], figures[TENACITY]), 0.2)
     goals.at_most("threads_1_to_8", slowdown_by_threads(), 1.5)
+    goals.at_most("bulkhead_acquire_release", median_ratio(figures[BULKHEAD], figures[LOCKS]), 4.5)
+    goals.at_most("adaptive_acquire_release", median_ratio(figures[ADAPTIVE], figures[LOCKS]), 4.5)
     return goals.finish()
 
 

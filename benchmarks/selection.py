@@ -154,9 +154,7 @@ def share_afterwards(calls: Sequence[Call]) -> float:
 def latency_aware(goals: Goals) -> None:
     """How much of round robin's loss is left."""
     print(f"one of four providers is ten times as slow from {SLOW_FROM:g} to {SLOW_UNTIL:g} s")
-    print(
-        f"{'strategy':18}{'extra s a call':>15}{'of round robin':>16}{'share later':>13}   (worst of {len(SEEDS)} seeds)"
-    )
+    print(f"{'strategy':18}{'extra s a call':>15}{'of round robin':>16}{'share later':>13}   (worst of {len(SEEDS)})")
     losses: dict[str, list[float]] = {}
     shares: dict[str, list[float]] = {}
     names = ("round_robin", "weighted", "least_in_flight", "lowest_latency")

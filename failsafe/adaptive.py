@@ -54,5 +54,5 @@ class AdaptiveConcurrency(ConcurrencyLimit):
 
     @property
     def usual_latency(self) -> float | None:
-        """Seconds that an answer usually takes; None before the first 32, and without a ``latency_multiple``."""
-        return self._rule.usual.seconds
+        """Seconds that an answer usually takes; None before the first 64, and without a ``latency_multiple``."""
+        return None if self._rule.usual is None else self._rule.usual.seconds

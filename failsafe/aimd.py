@@ -5,10 +5,6 @@ from __future__ import annotations
 from failsafe.policy_config import AdaptiveConcurrencyConfig
 from failsafe.usual_latency import UsualLatency
 
-_ANSWERS_JUDGED = 32
-"""How many of the latest answers are looked at for slowness."""
-_ALL_JUDGED = (1 << _ANSWERS_JUDGED) - 1
-
 
 class AimdLimit:
     """
@@ -21,9 +17,9 @@ class AimdLimit:
     - A pushback multiplies the limit by ``backoff``, and takes at least 1. Of the calls that were under way at that
       moment none can make it fall again or rise: they were sent under the old limit, and all of them tell of one
       overload. So it falls at most once a round trip.
-    - A call that answered, but took more than ``latency_multiple`` times the usual, adds nothing; once most of the
-      latest 32 answers since the last fall did, the next such answer is a pushback. Answers of language models differ
-      a thousandfold in length, so that a single slow one says nothing.
+    - A slow median of answers (:class:`failsafe.usual_latency.UsualLatency`) is a pushback. But if the fall has not
+      made the next median faster, by at least half of what was taken, the calls under way are not what makes the
+      service slow: their latency is the usual one from then on, and the limit stays where it is.
 
     Not thread-safe: the lock of the slots is held around every method.
 
@@ -33,16 +29,15 @@ class AimdLimit:
     Attributes:
         limit: Calls that may be under way at this moment.
         generation: How often it has fallen.
-        usual: What an answer usually takes; not followed without a ``latency_multiple``.
+        usual: What answers usually take; None without a ``latency_multiple``.
     """
 
     __slots__ = (
         "_backoff",
         "_exact",
-        "_latency_multiple",
         "_maximum",
         "_minimum",
-        "_slow",
+        "_slow_before",
         "generation",
         "limit",
         "usual",
@@ -52,40 +47,34 @@ class AimdLimit:
         self._minimum = config.minimum
         self._maximum = config.maximum
         self._backoff = config.backoff
-        self._latency_multiple = config.latency_multiple
         self._exact = float(config.initial)  # the limit with its fraction
-        self._slow = 0  # the latest answers since the last fall, a bit each, 1 for a slow one
+        self._slow_before: float | None = None  # the slow median that the last fall was for
         self.limit = config.initial
         self.generation = 0
-        self.usual = UsualLatency()
+        self.usual = None if config.latency_multiple is None else UsualLatency(config.latency_multiple)
 
     def ended(self, *, generation: int, seconds: float, pushback: bool | None, in_flight: int) -> None:
         """Take note of a call that has ended; see :meth:`failsafe.slots.LimitRule.ended`."""
-        if pushback is None:
+        if pushback is None or generation != self.generation:
             return
-        current = generation == self.generation
-        if pushback:
-            if current:
-                self._fall()
-        elif self._is_slow(seconds):
-            if current and self._note_slow():
-                self._fall()
-        elif current:
-            self._slow = (self._slow << 1) & _ALL_JUDGED
-            if 2 * in_flight >= self.limit:
-                self._rise()
+        if pushback or (self.usual is not None and self._slows_down(self.usual, seconds)):
+            self._fall()
+        elif 2 * in_flight >= self.limit:
+            self._rise()
 
-    def _is_slow(self, seconds: float) -> bool:
-        if self._latency_multiple is None:
+    def _slows_down(self, usual: UsualLatency, seconds: float) -> bool:
+        """Whether the service has become slow, and a fall may help."""
+        median = usual.add(seconds)
+        if median is None:
             return False
-        usual = self.usual.seconds
-        self.usual.add(seconds)
-        return usual is not None and seconds > usual * self._latency_multiple
-
-    def _note_slow(self) -> bool:
-        """Whether most of the latest answers were slow."""
-        self._slow = (self._slow << 1 | 1) & _ALL_JUDGED
-        return self._slow.bit_count() > _ANSWERS_JUDGED // 2
+        before, self._slow_before = self._slow_before, None
+        if not usual.is_slow(median):
+            return False
+        if before is not None and median > before * (1.0 + self._backoff) / 2.0:
+            usual.adopt(median)
+            return False
+        self._slow_before = median
+        return True
 
     def _rise(self) -> None:
         self._exact = min(float(self._maximum), self._exact + 1.0 / self._exact)
@@ -94,8 +83,9 @@ class AimdLimit:
     def _fall(self) -> None:
         self._exact = max(float(self._minimum), min(self._exact * self._backoff, self.limit - 1.0))
         self.limit = int(self._exact)
-        self._slow = 0
         self.generation += 1
+        if self.usual is not None:
+            self.usual.start_batch()
 
     def __repr__(self) -> str:
         return f"<AimdLimit {self._exact:.2f}>"

@@ -268,8 +268,8 @@ class AdaptiveConcurrencyConfig:
         minimum: It never falls below this (1 to 1,000,000).
         maximum: It never rises above this (``minimum`` to 1,000,000).
         backoff: The factor by which it falls when the service pushes back (above 0, below 1).
-        latency_multiple: A call that takes longer than so many times the usual counts as pushing
-            back too (above 1, at most 1000). None: only refusals and timeouts do.
+        latency_multiple: Answers that in general (by their median) take more than so many times the usual
+            count as pushing back too (above 1, at most 1000). None: only refusals and timeouts do.
         max_wait: Seconds a call waits for its turn (0 to a day; 0: it is refused at once).
     """
 

@@ -1,54 +1,71 @@
-"""What a call usually takes, however long single ones are."""
+"""What answers usually take, and whether they take much longer now."""
 
 from __future__ import annotations
 
 import statistics
 
-SAMPLES_FIRST = 32
-"""Durations that the first estimate is made from."""
-_STEP = 1.005
-"""The factor by which one duration moves the estimate, whatever it is."""
+BATCH = 64
+"""Answers of which the median is taken."""
+_SETTLED = 64
+"""Medians after which a further one weighs no less."""
+_UP = 1 / 8
+"""What a higher median weighs, as a share of a lower one's weight."""
 _LEAST = 0.001
-"""Seconds; a shorter call counts as this long, so that the estimate stays above 0."""
+"""Seconds; a shorter median counts as this long, so that the usual stays above 0."""
 
 
 class UsualLatency:
     """
-    The median duration of calls, followed slowly.
+    Watches the medians of 64 answers at a time, since single answers differ too much in length to say anything.
 
-    The first estimate is the median of the first 32. From then on each duration moves it by the same half percent,
-    up or down, so that it settles where as many are longer as are shorter: at the median. One answer of an hour moves
-    it no further than one of a second above it; to follow a service that has become twice as slow for good takes about
-    140 calls. The idea is that of "Frugal Streaming for Estimating Quantiles" (Ma, Muthukrishnan and Sandler,
-    2013, https://arxiv.org/abs/1407.1121), with steps by a factor because durations differ by factors.
+    The usual latency is a moving average of these medians (geometric, as durations differ by factors), in which each
+    weighs a 64th, the first ones more, and one above the average an eighth of that. So it is that of an unhurried
+    service, as the smallest round-trip time is to TCP Vegas (Brakmo and Peterson, 1995), and is slow to follow a queue
+    that grows. A few answers hardly move a median, however slow they are.
 
-    Not thread-safe; one float once the first estimate is made.
+    Not thread-safe.
+
+    Args:
+        multiple: A median above so many times the usual is a slow one.
 
     Attributes:
-        seconds: The estimate; None before the first 32 durations.
+        seconds: The usual latency; None before the first 64 answers.
     """
 
-    __slots__ = ("_first", "seconds")
+    __slots__ = ("_batch", "_medians", "_multiple", "seconds")
 
-    def __init__(self) -> None:
+    def __init__(self, multiple: float) -> None:
+        self._multiple = multiple
+        self._batch: list[float] = []
+        self._medians = 0  # up to _SETTLED
         self.seconds: float | None = None
-        self._first: list[float] = []
 
-    def add(self, seconds: float) -> None:
-        """Take in one duration."""
-        usual = self.seconds
-        if usual is None:
-            self._begin(seconds)
-        elif seconds > usual:
-            self.seconds = usual * _STEP
-        elif seconds < usual:
-            self.seconds = max(_LEAST, usual / _STEP)
+    def add(self, seconds: float) -> float | None:
+        """Take in what one answer took; the median with every 64th, else None."""
+        self._batch.append(seconds)
+        if len(self._batch) < BATCH:
+            return None
+        median = max(_LEAST, statistics.median(self._batch))
+        self._batch.clear()
+        self._medians = min(_SETTLED, self._medians + 1)
+        if self.seconds is None:
+            self.seconds = median
+        else:
+            weight = (_UP if median > self.seconds else 1.0) / self._medians
+            self.seconds *= (median / self.seconds) ** weight
+        return median
 
-    def _begin(self, seconds: float) -> None:
-        self._first.append(seconds)
-        if len(self._first) == SAMPLES_FIRST:
-            self.seconds = max(_LEAST, statistics.median(self._first))
-            self._first = []
+    def is_slow(self, median: float) -> bool:
+        """Whether *median* is far above the usual."""
+        return self.seconds is not None and median > self.seconds * self._multiple
+
+    def adopt(self, median: float) -> None:
+        """What is slow now is the usual from now on."""
+        self.seconds = median
+
+    def start_batch(self) -> None:
+        """Leave out the answers since the last median."""
+        self._batch.clear()
 
     def __repr__(self) -> str:
         return f"<UsualLatency {'-' if self.seconds is None else f'{self.seconds:.3f} s'}>"

@@ -1,4 +1,13 @@
-"""A small, bounded pool of threads that runs jobs after a delay."""
+"""
+A small, bounded pool of threads that runs jobs at once or after a delay.
+
+Most jobs that are put off are cancelled before they are due: a call is hedged only when it is slow. So that is
+what costs least: a job is one entry of a heap, to cancel it takes no lock, and a thread is woken only for a job
+that is due sooner than the moment at which some thread looks anyway.
+
+One of the threads that have nothing to run is the leader: it waits until the first job is due. The others rest
+until the leader has taken a job, and one of them is sent for to lead in its place.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +16,9 @@ import itertools
 import logging
 import math
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from failsafe import checks, forking
 from failsafe.clock import SYSTEM_CLOCK, Clock
@@ -17,10 +27,10 @@ Job = Callable[[], object]
 """What is run; the result is ignored, what it raises is logged."""
 
 _MOST_PENDING = 100_000
-_LONGEST_WAIT = 86_400.0  # Condition.wait raises OverflowError far above this
-_SWEEP_FROM = 64  # cancelled jobs below this number are not worth a sweep
+_SWEEP_FROM = 64  # fewer cancelled jobs than this are not worth a sweep
 
 _NEVER = math.inf
+_AT_ONCE = -math.inf
 
 _logger = logging.getLogger("failsafe.workers")
 
@@ -28,57 +38,63 @@ _logger = logging.getLogger("failsafe.workers")
 class Handle:
     """One job that was given to the pool. Thread-safe."""
 
-    __slots__ = ("_job", "_pool")
+    __slots__ = ("_dropped", "_job", "_pool")
 
-    def __init__(self, pool: Workers, job: Job | None) -> None:
+    def __init__(self, pool: _Pool, job: Job | None) -> None:
         self._pool = pool
-        self._job = [] if job is None else [job]  # taken out by whoever comes first: pop() is atomic under the GIL
+        self._job = [] if job is None else [job]  # whoever takes it out decides: pop() is atomic under the GIL
+        self._dropped = job is None
 
     def cancel(self) -> bool:
-        """See that the job never begins; False if it has begun, or was cancelled before. Takes no lock."""
-        if self._take() is None:
-            return False
-        self._pool.cancelled += 1
-        return True
+        """
+        See that the job never begins; takes no lock, so that a signal handler may call it, too.
+
+        Returns:
+            True if it has not begun and never will; False if it has begun.
+        """
+        if self.drop():
+            pool = self._pool
+            pool.cancelled = next(pool.cancellations)
+        return self._dropped
 
     @property
     def pending(self) -> bool:
         """Whether the job may still begin."""
         return bool(self._job)
 
-    def _take(self) -> Job | None:
+    def drop(self) -> bool:
+        """Take the job out, so that it never begins; False if somebody else has taken it. For the pool."""
+        try:
+            self._job.pop()
+        except IndexError:
+            return False
+        self._dropped = True
+        return True
+
+    def claim(self) -> Job | None:
+        """Take the job out in order to run it; None if somebody else has taken it. For the pool."""
         try:
             return self._job.pop()
         except IndexError:
             return None
 
 
-class _Due(NamedTuple):
-    """A job in the queue; the number keeps those due at the same moment in order."""
-
-    at: float
-    number: int
-    handle: Handle
-
-
 class Workers:
     """
-    Runs jobs once they are due, in a few daemon threads that exist only while there is something to wait for.
+    Runs jobs in a few daemon threads that exist only while there is something to wait for.
 
-    Thread-safe. A job that is due while every thread is busy is run late, in the order of the due times.
-    A forked child begins without threads and without its parent's jobs.
+    Thread-safe; may be used from jobs and signal handlers. A job that is due while every thread is busy is run
+    late, in the order of the due times. What a job raises is logged and ends nothing. Keep the object: with it,
+    its threads and what is pending go away. A forked child begins without threads and without its parent's jobs.
 
     Args:
         name: What its threads are called.
-        max_threads: Most threads at once (at least 1).
+        max_threads: Most threads at once (1 to 10,000).
         clock: Says when a job is due; the waiting itself is real.
-        idle: Seconds after which a thread without anything to wait for ends (above 0).
-
-    Attributes:
-        refused: How many jobs were turned away because too many were pending, or the pool was closed.
+        idle: Seconds after which a thread without anything to wait for ends (above 0, at most 3600).
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A value is out of range.
     """
 
     def __init__(self, name: str, max_threads: int, *, clock: Clock = SYSTEM_CLOCK, idle: float = 5.0) -> None:
@@ -86,145 +102,280 @@ class Workers:
         self._max_threads = checks.whole("max_threads", max_threads, least=1, most=10_000)
         self._idle = checks.number("idle", idle, above=0, most=3600)
         self._clock = clock
-        self._closed = False
         self.refused = 0
+        """Jobs that :meth:`later` turned away: too many were pending, or the pool was closed."""
         self._start_afresh()
         forking.register(self)
 
     def _start_afresh(self) -> None:
-        self._lock = threading.Lock()
-        self._wake = threading.Condition(self._lock)
-        self._numbers = itertools.count()
-        self._queue: list[_Due] = []  # a heap; guarded by _lock, as is all below
-        self._threads: set[threading.Thread] = set()
-        self._waiting = 0  # threads that wait for the next job
-        self._waits_until = _NEVER  # when the first of them wakes by itself
-        self.cancelled = 0  # about how many of the queue; a lost count delays a sweep
+        self._pool = _Pool(self._name, self._max_threads, self._clock, self._idle)
+        # The threads hold the pool and nothing that leads here, so that an owner who forgets to close ends them, too.
+        weakref.finalize(self, self._pool.abandon).atexit = False
 
-    _after_fork = _start_afresh
+    def _after_fork(self) -> None:
+        parents = self._pool
+        parents.orphaned = True
+        self._start_afresh()
+        self._pool.closed = parents.closed
 
     @property
     def threads(self) -> int:
         """How many threads there are."""
-        return len(self._threads)
+        return len(self._pool.crew)
 
     @property
     def pending(self) -> int:
-        """How many jobs are queued, those that were cancelled and not yet dropped included."""
-        return len(self._queue)
+        """How many jobs wait for their time, those that were cancelled and not yet dropped included."""
+        return len(self._pool.heap)
 
     def later(self, delay: float, job: Job) -> Handle:
         """
-        Run *job* in *delay* seconds (0: at once), or not at all: closed, or too much pending. Never blocks.
+        Run *job* in *delay* seconds (0: as soon as a thread is free). Never blocks.
 
         Returns:
-            A handle that can still cancel it.
+            A handle that can cancel it. The job never runs if the pool is closed or 100,000 jobs are pending
+            already; the handle says so, and ``refused`` counts it.
         """
-        due = self._clock.monotonic() + max(0.0, delay)
-        handle = Handle(self, job)
-        with self._lock:
-            self._sweep_locked()
-            if self._closed or len(self._queue) >= _MOST_PENDING:
+        pool = self._pool
+        handle = Handle(pool, job)
+        now = self._clock.monotonic()
+        due = now + delay
+        with pool.lock:
+            if pool.cancelled - pool.dropped > _SWEEP_FROM:
+                pool.sweep_locked()
+            if pool.closed or len(pool.heap) >= _MOST_PENDING:
                 self.refused += 1
-                return Handle(self, None)
-            heapq.heappush(self._queue, _Due(due, next(self._numbers), handle))
-            # A thread that wakes before this is due looks again by itself.
-            if not self._waiting:
-                self._add_thread_locked()
-            elif due < self._waits_until:
-                self._wake.notify()
+                return Handle(pool, None)
+            heapq.heappush(pool.heap, (due, next(pool.numbers), handle))
+            looks_at = pool.looks_at
+            # One that should have looked by now waits by another clock than this one, or was interrupted.
+            if due < looks_at or _AT_ONCE < looks_at < now:
+                pool.send_for_locked()
+        return handle
+
+    def start(self, job: Job) -> Handle | None:
+        """
+        Run *job* at once if a thread is free for it, or can be had; else return None, and it never runs.
+
+        Once it is accepted, closing the pool does not drop it. Never blocks.
+        """
+        pool = self._pool
+        handle = Handle(pool, job)
+        with pool.lock:
+            if pool.closed or pool.running + len(pool.at_once) >= self._max_threads:
+                return None
+            pool.at_once.append(handle)
+            if pool.looks_at > _AT_ONCE and not pool.send_for_locked():
+                pool.at_once.remove(handle)
+                return None
         return handle
 
     def close(self, timeout: float | None = None) -> bool:
         """
-        Begin no job any more and wait for those that run. Idempotent; a job may call it, and is not waited for.
+        Take no job any more, drop the pending ones, and wait for those that run. Idempotent.
+
+        A job may call it: it then waits for all others but those that do the same.
 
         Args:
-            timeout: Seconds to wait for all threads together; None waits for the last.
+            timeout: Seconds to wait at most; None waits for the last.
 
         Returns:
             Whether all have ended.
         """
-        with self._lock:
-            self._closed = True
-            self._queue.clear()
-            self._wake.notify_all()
-            others = [thread for thread in self._threads if thread is not threading.current_thread()]
-        end = None if timeout is None else SYSTEM_CLOCK.monotonic() + timeout
-        for thread in others:
-            thread.join(None if end is None else max(0.0, end - SYSTEM_CLOCK.monotonic()))
-        return not any(thread.is_alive() for thread in others)
-
-    def _sweep_locked(self) -> None:
-        if self.cancelled > _SWEEP_FROM and self.cancelled > len(self._queue) // 2:
-            self._queue = [due for due in self._queue if due.handle.pending]
-            heapq.heapify(self._queue)
-            self.cancelled = 0
-
-    def _add_thread_locked(self) -> None:
-        if len(self._threads) < self._max_threads:
-            thread = threading.Thread(target=self._work, name=f"{self._name}-{next(self._numbers)}", daemon=True)
-            self._threads.add(thread)
-            try:
-                thread.start()
-            except RuntimeError:  # the machine has no thread left, or the interpreter is ending: the job waits
-                self._threads.discard(thread)
-
-    def _work(self) -> None:
-        try:
-            while self._run_next():
-                pass
-        finally:
-            with self._lock:
-                self._threads.discard(threading.current_thread())
-                if self._queue and not self._waiting:  # somebody counted on this thread
-                    self._add_thread_locked()
-
-    def _run_next(self) -> bool:
-        """Wait for one job and run it; a function of its own, so that the thread holds no job while it waits."""
-        with self._lock:
-            handle = self._next_locked()
-            if handle is None:
-                return False
-            if self._queue and not self._waiting:  # the next one must not wait for this one to end
-                self._add_thread_locked()
-        _run(handle)
-        return True
-
-    def _next_locked(self) -> Handle | None:
-        """The next job that is due; None when there has been nothing to wait for, or the pool is closed."""
-        idle_until = self._clock.monotonic() + self._idle
-        while not self._closed:
-            while self._queue and not self._queue[0].handle.pending:
-                heapq.heappop(self._queue)
-                self.cancelled = max(0, self.cancelled - 1)
-            now = self._clock.monotonic()
-            if self._queue and self._queue[0].at <= now:
-                return heapq.heappop(self._queue).handle
-            until = self._queue[0].at if self._queue else idle_until
-            if until <= now:
-                return None
-            self._wait_locked(until, until - now)
-        return None
-
-    def _wait_locked(self, until: float, seconds: float) -> None:
-        self._waiting += 1
-        self._waits_until = until if self._waiting == 1 else min(until, self._waits_until)
-        try:
-            self._wake.wait(min(seconds, _LONGEST_WAIT))
-        finally:
-            self._waiting -= 1
-            self._waits_until = _NEVER  # nobody knows when the others wake; at worst one is woken in vain
+        end = None if timeout is None else SYSTEM_CLOCK.monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        others = self._pool.close(_seconds_to(end))
+        for thread in others or ():
+            thread.join(_seconds_to(end))
+        return others is not None and not any(thread.is_alive() for thread in others)
 
     def __repr__(self) -> str:
         return f"<Workers {self._name} {self.threads}/{self._max_threads} threads, {self.pending} pending>"
 
 
-def _run(handle: Handle) -> None:
-    job = handle._take()  # noqa: SLF001 -- the pool and its handles are one thing
+class _Pool:
+    """What the threads share. Methods that end in ``_locked`` need the lock held."""
+
+    def __init__(self, name: str, most: int, clock: Clock, idle: float) -> None:
+        self._name = name
+        self._most = most
+        self._clock = clock
+        self._idle = idle
+        self.closed = False
+        self.orphaned = False  # in a forked child: the lock may be held by a thread that is not there
+        self.cancellations = itertools.count(1)
+        self.cancelled = 0  # jobs cancelled since the start; written without the lock
+        self.numbers = itertools.count()  # keeps jobs that are due at the same moment in order
+        self.lock = threading.RLock()  # a signal handler may use the pool while this thread holds it
+        self._wake = threading.Condition(self.lock)  # the leader waits here,
+        self._rest = threading.Condition(self.lock)  # the others here,
+        self._gone = threading.Condition(self.lock)  # and whoever closes the pool here
+        # All below is guarded by lock.
+        self.heap: list[tuple[float, int, Handle]] = []  # replaced, never emptied: a finalizer may come in between
+        self.at_once: deque[Handle] = deque()  # each has a thread on its way
+        self.dropped = 0  # cancelled jobs that are out of the heap
+        self.running = 0  # jobs
+        self.crew: set[threading.Thread] = set()
+        self._closing: list[threading.Thread] = []  # threads in close()
+        self._leading = False  # whether a thread waits for the first job
+        self._resting = 0  # threads that wait to be sent for
+        self.looks_at = _NEVER  # when a thread looks for a job that is due; _AT_ONCE: one is on its way
+
+    def sweep_locked(self) -> None:
+        """Drop the cancelled jobs if they are more than half of all."""
+        if 2 * (self.cancelled - self.dropped) > len(self.heap):
+            live = [entry for entry in self.heap if entry[2].pending]
+            heapq.heapify(live)
+            self.dropped += len(self.heap) - len(live)
+            self.heap = live
+
+    def send_for_locked(self) -> bool:
+        """Have a thread look for a job; False if none is free and none can be had: the next that is done will look."""
+        if self._leading:
+            self._wake.notify()
+        elif self._resting:
+            self._rest.notify()
+        elif not self._add_thread_locked():
+            self.looks_at = _NEVER
+            return False
+        self.looks_at = _AT_ONCE
+        return True
+
+    def _add_thread_locked(self) -> bool:
+        if len(self.crew) >= self._most:
+            return False
+        thread = threading.Thread(target=_work, args=(self,), name=f"{self._name}-{next(self.numbers)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no thread left, or the interpreter is ending
+            return False
+        self.crew.add(thread)
+        return True
+
+    def join(self) -> None:
+        """Count the current thread in, even if whoever started it was interrupted right after."""
+        with self.lock:
+            self.crew.add(threading.current_thread())
+
+    def take(self) -> Job | None:
+        """Wait until a job is due; None when the current thread is not needed any more, and has left."""
+        rested = False
+        while not self.orphaned:
+            now = self._clock.monotonic()
+            with self.lock:
+                job = self._due_locked(now)
+                if job is not None:
+                    return job
+                if self.closed or (rested and (self._leading or not self.heap)):
+                    self._leave_locked()
+                    return None
+                rested = self._wait_locked(now)
+        return None
+
+    def done(self) -> None:
+        """A job has ended."""
+        if not self.orphaned:
+            with self.lock:
+                self.running -= 1
+
+    def _due_locked(self, now: float) -> Job | None:
+        while self.at_once:
+            job = self._claim_locked(self.at_once.popleft())
+            if job is not None:
+                return job
+        heap = self.heap
+        while heap and (heap[0][0] <= now or not heap[0][2].pending):
+            job = self._claim_locked(heapq.heappop(heap)[2])
+            if job is not None:
+                return job
+        return None
+
+    def _claim_locked(self, handle: Handle) -> Job | None:
+        job = handle.claim()
+        if job is None:
+            self.dropped += 1
+            return None
+        self.running += 1
+        if not self._leading:  # the current thread was to look, and now somebody else is
+            self.looks_at = _NEVER
+            if self.at_once or self.heap:
+                self.send_for_locked()
+        return job
+
+    def _wait_locked(self, now: float) -> bool:
+        """Wait until there may be something to do; True after the whole idle time without a word."""
+        if self._leading:
+            self._resting += 1
+            try:
+                return not self._rest.wait(self._idle)
+            finally:
+                self._resting -= 1
+        # Never longer than the idle time: nobody can wake a thread whose pool is abandoned while it holds the lock.
+        seconds = min(self._idle, max(0.0, self.heap[0][0] - now)) if self.heap else self._idle
+        self._leading = True
+        self.looks_at = now + seconds
+        try:
+            return not self._wake.wait(seconds) and seconds == self._idle
+        finally:
+            self._leading = False
+            self.looks_at = _AT_ONCE
+
+    def _leave_locked(self) -> None:
+        if not self._leading:
+            self.looks_at = _NEVER
+        self.crew.discard(threading.current_thread())
+        self._gone.notify_all()
+
+    def close(self, timeout: float | None) -> set[threading.Thread] | None:
+        """Let no job begin any more; the threads that have left within *timeout* seconds, or None if not all have."""
+        current = threading.current_thread()
+        with self.lock:
+            self.closed = True
+            pending, self.heap = self.heap, []
+            for _, _, handle in pending:
+                handle.drop()
+            self._wake.notify_all()
+            self._rest.notify_all()
+            crew = set(self.crew)
+            self._closing.append(current)
+            self._gone.notify_all()
+            # Two jobs that close must not wait for each other; whoever else closes waits for both.
+            excused = self._closing if current in crew else []
+            try:
+                if not self._gone.wait_for(lambda: self.crew.issubset(excused), timeout):
+                    return None
+                return crew.difference(excused)
+            finally:
+                self._closing.remove(current)
+
+    def abandon(self) -> None:
+        """End the threads of a pool that nobody has any more. Called by the garbage collector: must not block."""
+        self.closed = True
+        self.heap = []
+        if self.lock.acquire(blocking=False):
+            self._wake.notify_all()
+            self._rest.notify_all()
+            self.lock.release()
+
+
+def _work(pool: _Pool) -> None:
+    pool.join()
+    while _run_next(pool):
+        pass
+
+
+def _run_next(pool: _Pool) -> bool:
+    """Run one job; a function of its own, so that the thread holds no job while it waits for the next."""
+    job = pool.take()
     if job is None:
-        return
+        return False
     try:
         job()
     except BaseException:  # sys.exit() in a job must not end the thread of the others
         _logger.exception("a job failed")
+    finally:
+        pool.done()
+    return True
+
+
+def _seconds_to(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - SYSTEM_CLOCK.monotonic())

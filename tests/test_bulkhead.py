@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from failsafe.bulkhead import Bulkhead, Slot
 from failsafe.errors import BulkheadFull
 from failsafe.policy_config import BulkheadConfig
 from failsafe.testing import FakeClock
+from tests.test_forking import run
 
 CAP = 20.0
 """Seconds that bound a wait which should end at once."""
@@ -37,7 +39,7 @@ class ArrivalClock(FakeClock):
         return event.wait(min(timeout, CAP))
 
 
-# -- the limit -------------------------------------------------------------------------------------------------------
+# -- the limit --------------------------------------------------------------------------------------------------------
 
 
 def test_it_lets_in_as_many_as_it_may_and_no_more() -> None:
@@ -108,7 +110,7 @@ def test_a_wait_that_is_no_time_is_refused(max_wait: float) -> None:
     assert bulkhead.in_flight == 0
 
 
-# -- the ways in -----------------------------------------------------------------------------------------------------
+# -- the ways in ------------------------------------------------------------------------------------------------------
 
 
 def test_call_decorator_and_block_hold_a_slot_while_they_run() -> None:
@@ -210,7 +212,7 @@ def test_no_lock_is_held_while_the_function_runs() -> None:
     assert bulkhead.call(use_it_from_elsewhere) == 2
 
 
-# -- waiting ---------------------------------------------------------------------------------------------------------
+# -- waiting ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_call_waits_for_a_slot_as_long_as_its_settings_say() -> None:
@@ -296,7 +298,7 @@ def test_a_cancellation_ends_the_wait() -> None:
     assert clock.monotonic() == 1000.0
 
 
-# -- the moment in which a waiter is handed a slot and goes away -------------------------------------------------------
+# -- the moment in which a waiter is handed a slot and goes away ------------------------------------------------------
 
 
 class RaceClock(FakeClock):
@@ -395,7 +397,7 @@ def test_what_is_given_on_reaches_the_next_in_the_queue() -> None:
     assert (bulkhead.in_flight, bulkhead.waiting) == (1, 0)
 
 
-# -- threads ---------------------------------------------------------------------------------------------------------
+# -- threads ----------------------------------------------------------------------------------------------------------
 
 
 def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
@@ -469,3 +471,38 @@ def test_one_slot_is_released_by_one_of_many_threads_at_once() -> None:
         for call in [pool.submit(release) for _ in range(4)]:
             call.result(CAP)
     assert bulkhead.in_flight == 1
+
+
+# -- forks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_child_has_a_sound_lock_and_every_slot() -> None:
+    """The parent's slots are given back in the parent; releasing them in the child too must not lift its limit."""
+    answers = run("""
+from failsafe import Bulkhead, BulkheadConfig
+bulkhead = Bulkhead("one", BulkheadConfig(max_concurrent=1))
+held = bulkhead.acquire()
+def use():
+    mine = bulkhead.try_acquire()
+    held.release()
+    return mine is not None, bulkhead.in_flight
+bulkhead._slots._lock.acquire()
+print(in_child(use))
+bulkhead._slots._lock.release()
+print(bulkhead.in_flight)
+""")
+    assert answers == ["(True, 1)", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_child_keeps_the_limit_that_its_parent_has_found() -> None:
+    """Even if another thread was just moving it: what it was moved to holds."""
+    answers = run("""
+from failsafe import AdaptiveConcurrency
+limit = AdaptiveConcurrency("one")
+with limit._slots._lock:
+    limit._rule.ended(generation=0, seconds=1.0, pushback=True, in_flight=1)
+    print(in_child(lambda: (limit.limit, limit.try_acquire() is not None)))
+""")
+    assert answers == ["(14, True)"]

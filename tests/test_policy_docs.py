@@ -41,3 +41,9 @@ def test_the_examples_of_the_composition_guide_run(capsys: pytest.CaptureFixture
         "no result within the deadline of 0.05 s; the function was left running and its result will be dropped",
         "/news within 10 s",
     ]
+
+
+def test_the_examples_of_the_limits_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_examples("limits.md")
+    assert "<AdaptiveConcurrency billing 0/5 in flight, 0 waiting>" in capsys.readouterr().out.splitlines()
+    assert names["bulkhead"].stats().in_flight == names["limit"].stats().in_flight == 0

@@ -290,9 +290,8 @@ def _limit(
 
 
 def _slot(limit: Bulkhead | AdaptiveConcurrency, wait: Wait | None) -> Slot | None:
-    slot = limit.try_acquire()
-    if slot is not None or wait is None or wait.seconds <= 0.0:
-        return slot
+    if wait is None:
+        return limit.try_acquire()
     try:
         return limit.acquire(max_wait=wait.seconds, deadline=wait.deadline, cancel=wait.cancel)
     except BulkheadFull:

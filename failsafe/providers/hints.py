@@ -79,6 +79,18 @@ def stated_wait(headers: Mapping[str, str], body: ErrorBody, now: float) -> floa
     return body.retry_delay if wait is None else wait
 
 
+def limit_reset_in(headers: Mapping[str, str], name: str) -> float | None:
+    """Return the seconds that the header *name* states (``6m0s``, ``12ms``, ``1.5``), or None."""
+    said = headers.get(name, "")
+    seconds = _go_duration(said)
+    return _number(said) if seconds is None else seconds
+
+
+def limit_reset_at(headers: Mapping[str, str], name: str, now: float) -> float | None:
+    """Return the seconds until the moment (RFC 3339) that the header *name* states, or None."""
+    return _until(_rfc3339(headers.get(name, "")), headers, now)
+
+
 def should_retry(headers: Mapping[str, str], body: ErrorBody) -> bool | None:
     """Return what ``x-should-retry`` says (OpenAI, Anthropic), else the body's own word (OpenRouter), else None."""
     said = lower(headers).get("x-should-retry", "").strip().lower()

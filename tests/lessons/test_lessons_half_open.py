@@ -8,13 +8,16 @@ from collections.abc import Callable
 import pytest
 
 from failsafe.breaker import CircuitBreaker
+from failsafe.bulkhead import Bulkhead
+from failsafe.composition import Guard, Policy
 from failsafe.deadline import CancelToken
-from failsafe.errors import BulkheadFull, Cancelled, InvalidRequest, ModelNotFound, RateLimitReached
+from failsafe.errors import BulkheadFull, Cancelled, CircuitOpenError, InvalidRequest, ModelNotFound, RateLimitReached
 from failsafe.faults import Fault
+from failsafe.limiter import RateLimiter
 from failsafe.models import SkipReason
-from failsafe.policy_config import RetryConfig
+from failsafe.policy_config import BulkheadConfig, RateLimiterConfig, RetryConfig
 from failsafe.testing import FakeClock, Outcome, SentRequest, answer, refusal
-from tests.lessons.situations import CLOSED, HALF_OPEN, OPEN, breaker_of, half_open, probing, raising, recovers
+from tests.lessons.situations import CLOSED, HALF_OPEN, OPEN, breaker_of, half_open, opened, probing, raising, recovers
 from tests.router_bench import BROKEN, Bench, failing
 
 pytestmark = pytest.mark.usefixtures("expect_logs")  # a router says it when a breaker opens
@@ -162,15 +165,50 @@ def test_06_polly_311_717_1979_a_cancelled_probe_is_neither_a_wedge_nor_a_succes
     assert recovers(breaker, clock)
 
 
-@pytest.mark.parametrize("refused", [BulkheadFull("pool", 4), RateLimitReached("own", "60 requests a minute", 1.0)])
-def test_07_hystrix_1621_a_probe_that_a_policy_inside_refuses_gives_its_place_back(refused: Exception) -> None:
+def _full_bulkhead(_clock: FakeClock) -> Bulkhead:
+    bulkhead = Bulkhead("pool", BulkheadConfig(max_concurrent=1))
+    bulkhead.acquire()
+    return bulkhead
+
+
+def _used_up_limiter(clock: FakeClock) -> RateLimiter:
+    limiter = RateLimiter("own", RateLimiterConfig(requests_per_minute=1, burst=1), clock=clock)
+    limiter.acquire()
+    return limiter
+
+
+def _open_breaker(clock: FakeClock) -> CircuitBreaker:
+    return opened(breaker_of(clock))
+
+
+LIMITS = [(_full_bulkhead, BulkheadFull), (_used_up_limiter, RateLimitReached)]
+
+
+@pytest.mark.parametrize(("inner", "refusal_is"), [*LIMITS, (_open_breaker, CircuitOpenError)])
+def test_07_hystrix_1621_a_probe_that_a_policy_inside_refuses_gives_its_place_back(
+    inner: Callable[[FakeClock], Guard], refusal_is: type[Exception]
+) -> None:
     clock = FakeClock()
     breaker = half_open(breaker_of(clock, half_open_max_calls=1), clock)
+    policy = Policy.in_order(breaker, inner(clock))
     for _ in range(3):
-        with pytest.raises(type(refused)):
-            breaker.call(raising(refused))
+        with pytest.raises(refusal_is):
+            policy.call(str)
     assert (breaker.state, breaker.stats().probes_in_flight) == (HALF_OPEN, 0)
     assert recovers(breaker, clock)
+
+
+@pytest.mark.parametrize(("inner", "refusal_is"), LIMITS)
+def test_07_hystrix_1621_put_together_by_compose_the_breakers_permit_is_taken_last(
+    inner: Callable[[FakeClock], Guard], refusal_is: type[Exception]
+) -> None:
+    clock = FakeClock()
+    breaker = half_open(breaker_of(clock, half_open_max_calls=1), clock)
+    with breaker.acquire():
+        refusing = inner(clock)
+        with pytest.raises(refusal_is):
+            Policy.compose(breaker, refusing).call(str)
+    assert breaker.stats().rejected == 0, "the breaker was not even asked"
 
 
 def test_07_hystrix_1633_1723_a_retry_budget_that_refuses_does_not_keep_the_probe_place_of_a_router() -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from failsafe.adaptive import AdaptiveConcurrency
 from failsafe.breaker import CircuitBreaker
+from failsafe.bulkhead import Bulkhead, ConcurrencyLimit
 from failsafe.errors import ConfigError
 from failsafe.events import CircuitState, StateChanged
-from failsafe.policy_config import CircuitBreakerConfig
+from failsafe.policy_config import AdaptiveConcurrencyConfig, BulkheadConfig, CircuitBreakerConfig
 from failsafe.testing import FakeClock
 from tests.lessons.situations import (
     CLOSED,
@@ -227,6 +229,35 @@ def test_27_resilience4j_991_a_breaker_runs_no_timer() -> None:
     clock.advance(3600)
     assert threading.enumerate() == before
     assert (breaker.state, clock.waits) == (OPEN, []), "it moves when it is asked"
+
+
+def _limits() -> dict[str, ConcurrencyLimit]:
+    adaptive = AdaptiveConcurrencyConfig(initial=3, maximum=3)
+    return {
+        "bulkhead": Bulkhead("pool", BulkheadConfig(max_concurrent=3)),
+        "adaptive": AdaptiveConcurrency("pool", adaptive, clock=FakeClock()),
+    }
+
+
+@pytest.mark.parametrize("name", list(_limits()))
+def test_28_concurrency_limits_140_234_looking_for_room_and_taking_it_are_one_step(name: str) -> None:
+    limit = _limits()[name]
+    places = threading.Semaphore(3)
+
+    def use() -> int:
+        got_in = 0
+        for _ in range(100):
+            slot = limit.try_acquire()
+            if slot is not None:
+                assert places.acquire(blocking=False), "a fourth call is under way"
+                places.release()
+                slot.release()
+                got_in += 1
+        return got_in
+
+    with frequent_switches():
+        assert sum(together(use)) > 0
+    assert limit.in_flight == 0
 
 
 def test_28_rezilience_246_no_failure_is_lost_between_counting_and_deciding() -> None:

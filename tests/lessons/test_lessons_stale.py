@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from failsafe.bulkhead import Bulkhead
+from failsafe.composition import Policy
+from failsafe.errors import BulkheadFull
 from failsafe.events import CircuitState, StateChanged
+from failsafe.policy_config import BulkheadConfig
 from failsafe.testing import FakeClock
-from tests.lessons.situations import CLOSED, HALF_OPEN, OPEN, breaker_of, fail, opened, probing
+from tests.lessons.situations import CLOSED, HALF_OPEN, OPEN, Hanging, breaker_of, fail, opened, probing, together
 
 
 def test_18_polly_217_a_long_call_from_before_the_opening_does_not_close_the_circuit() -> None:
@@ -126,3 +130,18 @@ def test_23_gobreaker_91_calls_admitted_before_it_opened_run_on_and_open_it_once
     assert breaker.stats().half_open_successes == 1
     fail(breaker, 1)
     assert breaker.state is not CLOSED
+
+
+def test_23_gobreaker_91_a_bulkhead_beside_it_bounds_the_burst() -> None:
+    clock = FakeClock()
+    service = Hanging(until_turned_away=28)
+    policy = Policy.compose(breaker_of(clock), Bulkhead("pool", BulkheadConfig(max_concurrent=4)))
+
+    def ask() -> None:
+        try:
+            policy.call(service.hang)
+        except BulkheadFull:
+            service.turned_away()
+
+    together(ask)
+    assert service.let_in == 4

@@ -101,11 +101,11 @@ def test_52_finagle_the_first_slow_call_of_a_quiet_client_may_be_hedged() -> Non
 @pytest.mark.usefixtures("expect_logs")
 def test_53_aws_sdk_go_base_915_one_sick_provider_does_not_starve_another_of_its_retries() -> None:
     bench = Bench(BROKEN, (BROKEN, answer("b's second try")), breaker=NEVER_OPENS)
-    drain(bench.endpoint("a").budget)
+    drain(bench.endpoint("a").admission.budget)
     reply = bench.ask()
     assert reply.content == "b's second try"
     assert bench.asked() == {"a": 1, "b": 2}
-    assert bench.endpoint("b").budget.available == pytest.approx(9.1)
+    assert bench.endpoint("b").admission.budget.available == pytest.approx(9.1)
 
 
 def test_53_botocore_3179_an_empty_budget_refuses_at_once_and_never_waits() -> None:

@@ -215,7 +215,7 @@ def test_07_hystrix_1633_1723_a_retry_budget_that_refuses_does_not_keep_the_prob
     bench = Bench(BROKEN, BROKEN, retry=RetryConfig(jitter=False))
 
     def meanwhile() -> None:
-        while bench.endpoint().budget.try_spend():
+        while bench.endpoint().admission.budget.try_spend():
             pass
         bench.open_breaker()
 

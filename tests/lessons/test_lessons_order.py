@@ -46,7 +46,7 @@ def test_60_resilience4j_920_an_open_provider_costs_a_router_no_attempt_no_token
     reply = bench.ask()
     assert (reply.content, len(reply.attempts)) == ("b", 1)
     assert [(skip.provider, skip.reason) for skip in reply.skipped] == [("a", SkipReason.BREAKER_OPEN)]
-    assert [bench.endpoint(name).budget.available for name in "ab"] == [10, 10]
+    assert [bench.endpoint(name).admission.budget.available for name in "ab"] == [10, 10]
     assert bench.clock.waits == []
 
 

@@ -67,15 +67,15 @@ def stated_wait(headers: Mapping[str, str], body: ErrorBody, now: float) -> floa
     ``retryDelay``, OpenRouter's ``retry_after``).
     """
     headers = lower(headers)
-    milliseconds = number(headers.get("retry-after-ms"))
+    milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     said = headers.get("retry-after", "")
-    wait = number(said)
+    wait = _number(said)
     if wait is None:
-        wait = go_duration(said)
+        wait = _go_duration(said)
     if wait is None:
-        wait = until(_http_date(said), headers, now)
+        wait = _until(_http_date(said), headers, now)
     return body.retry_delay if wait is None else wait
 
 
@@ -90,7 +90,7 @@ def lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
-def number(text: str | None) -> float | None:
+def _number(text: str | None) -> float | None:
     """A plain decimal number as float; ``float`` alone would take ``inf``, ``nan``, ``1_0`` and ``-1``."""
     text = (text or "").strip()
     return _finite(float(text)) if _NUMBER.fullmatch(text) else None
@@ -108,8 +108,7 @@ def _http_date(text: str) -> datetime | None:
         return None
 
 
-def rfc3339(text: str) -> datetime | None:
-    """A point in time such as ``2026-11-24T12:00:30Z``; without a zone it is UTC."""
+def _rfc3339(text: str) -> datetime | None:
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -117,7 +116,7 @@ def rfc3339(text: str) -> datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def until(when: datetime | None, headers: Mapping[str, str], now: float) -> float | None:
+def _until(when: datetime | None, headers: Mapping[str, str], now: float) -> float | None:
     """Seconds from the answer's own ``Date`` (its server's clock may be wrong, as may ours) to *when*."""
     if when is None:
         return None
@@ -125,14 +124,14 @@ def until(when: datetime | None, headers: Mapping[str, str], now: float) -> floa
     return _finite(when.timestamp() - (sent.timestamp() if sent else now))
 
 
-def go_duration(text: str) -> float | None:
+def _go_duration(text: str) -> float | None:
     """``6m0s``, ``1h2m3.5s``, ``12ms``: https://pkg.go.dev/time#ParseDuration."""
     text = text.strip()
     return _sum_of_pieces(text) if _GO_DURATION.fullmatch(text) else None
 
 
 def _sum_of_pieces(text: str) -> float | None:
-    return _finite(sum(float(count) * _unit(word.lower()) for count, word in _DURATION_PIECE.findall(text)))
+    return _finite(sum(float(number) * _unit(word.lower()) for number, word in _DURATION_PIECE.findall(text)))
 
 
 def _unit(word: str) -> float:
@@ -158,16 +157,16 @@ def _limit_reset(headers: Mapping[str, str], now: float, vendor: str) -> float |
 def _openai_resets(headers: Mapping[str, str]) -> Iterator[float]:
     for dimension in _OPENAI_DIMENSIONS:
         reset = headers.get(f"x-ratelimit-reset-{dimension}", "")
-        seconds = go_duration(reset) or number(reset)
-        if seconds and number(headers.get(f"x-ratelimit-remaining-{dimension}")) == 0:
+        seconds = _go_duration(reset) or _number(reset)
+        if seconds and _number(headers.get(f"x-ratelimit-remaining-{dimension}")) == 0:
             yield seconds
 
 
 def _anthropic_resets(headers: Mapping[str, str], now: float) -> Iterator[float]:
     for dimension in _ANTHROPIC_DIMENSIONS:
-        if number(headers.get(f"anthropic-ratelimit-{dimension}-remaining")) == 0:
-            when = rfc3339(headers.get(f"anthropic-ratelimit-{dimension}-reset", ""))
-            seconds = until(when, headers, now)
+        if _number(headers.get(f"anthropic-ratelimit-{dimension}-remaining")) == 0:
+            when = _rfc3339(headers.get(f"anthropic-ratelimit-{dimension}-reset", ""))
+            seconds = _until(when, headers, now)
             if seconds:
                 yield seconds
 

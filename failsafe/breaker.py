@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from failsafe import checks, forking
 from failsafe.circuit import BreakerStats, Circuit, Permit
@@ -135,8 +135,7 @@ class CircuitBreaker:
             CircuitOpenError: *fn* was not called.
             Exception: Whatever *fn* raises, unchanged.
         """
-        with self.acquire():
-            return fn(*args, **kwargs)
+        return self._guard(fn, args, kwargs)
 
     def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
         """
@@ -146,13 +145,29 @@ class CircuitBreaker:
             TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
         """
         refuse_lazy(fn, f"circuit breaker {self.name!r}")
+        guard = self._guard
 
         @functools.wraps(fn)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self.acquire():
-                return fn(*args, **kwargs)
+            return guard(fn, args, kwargs)
 
         return guarded
+
+    def _guard(self, fn: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        circuit = self._circuit
+        phase = circuit.phase
+        if not phase.admits_all:
+            with self.acquire():
+                return fn(*args, **kwargs)
+        # A permit would be nothing but this phase and this time, so it is made when an error needs one.
+        acquired_at = circuit.acquisition_time()
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:
+            Permit(circuit, phase, acquired_at).settle(error)
+            raise
+        circuit.pass_by(phase, acquired_at)
+        return result
 
     def __enter__(self) -> Permit:
         permit = self.acquire()
@@ -199,7 +214,7 @@ class CircuitBreaker:
 def _in_words(stats: BreakerStats, config: CircuitBreakerConfig) -> str:
     match stats.state:
         case CircuitState.CLOSED:
-            return f"closed {stats.streak}/{config.failure_threshold} failures"
+            return f"closed {', '.join(_rules_in_words(stats, config))}"
         case CircuitState.OPEN:
             return f"open retry in {stats.retry_after:.1f} s"
         case CircuitState.HALF_OPEN:
@@ -208,6 +223,18 @@ def _in_words(stats: BreakerStats, config: CircuitBreakerConfig) -> str:
                 f" {stats.probes_in_flight}/{config.half_open_max_calls} in flight"
             )
     return stats.state.value
+
+
+def _rules_in_words(stats: BreakerStats, config: CircuitBreakerConfig) -> Iterator[str]:
+    """How near each rule is to opening the breaker."""
+    if config.failure_threshold is not None:
+        yield f"{stats.streak}/{config.failure_threshold} failures"
+    if stats.calls_in_window is not None:
+        yield f"{stats.calls_in_window} calls in the window"
+    if stats.failure_rate is not None:
+        yield f"{100 * stats.failure_rate:.3g}/{100 * (config.failure_rate_threshold or 1):.3g} % failed"
+    if stats.slow_call_rate is not None:
+        yield f"{100 * stats.slow_call_rate:.3g}/{100 * config.slow_call_rate_threshold:.3g} % slow"
 
 
 class CircuitBreakerRegistry:

@@ -7,7 +7,9 @@ and nothing else: the clock, the random source and the listeners are asked outsi
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -21,8 +23,11 @@ from failsafe.events import CircuitState
 from failsafe.faults import BreakerEffect
 from failsafe.listeners import StateListeners
 from failsafe.outcome import breaker_effect
-from failsafe.phases import Closed, Disabled, ForcedOpen, HalfOpen, Open, Phase, open_time
+from failsafe.phases import Closed, Disabled, ForcedOpen, HalfOpen, Open, Phase, closed, open_time
 from failsafe.policy_config import CircuitBreakerConfig
+
+_MOST_WAITING = 10_000
+"""Successes that may wait for the lock; from then on threads do."""
 
 
 class BreakerStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +40,9 @@ class BreakerStats(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why it opened, in words; empty while closed or disabled.
         retry_after: Seconds until it may admit a call; None when there is nothing to wait for.
         streak: Failures in a row, while closed.
+        calls_in_window: Calls whose rates are judged, while closed; None without a rate rule.
+        failure_rate: The share of them that failed, soft failures included (0 to 1); None without such a rule or call.
+        slow_call_rate: The share of them that was slow (0 to 1); None without such a rule or call.
         half_open_successes: Successful probes so far, while half-open.
         probes_in_flight: Probes not yet settled, while half-open.
         opened: How often it opened.
@@ -48,9 +56,12 @@ class BreakerStats(msgspec.Struct, frozen=True, kw_only=True):
     state: CircuitState
     reason: str
     retry_after: float | None
-    streak: int
-    half_open_successes: int
-    probes_in_flight: int
+    streak: int = 0
+    calls_in_window: int | None = None
+    failure_rate: float | None = None
+    slow_call_rate: float | None = None
+    half_open_successes: int = 0
+    probes_in_flight: int = 0
     opened: int
     rejected: int
     successes: int
@@ -67,24 +78,50 @@ class Permit:
     thread than the one that acquired it.
     """
 
-    __slots__ = ("_circuit", "phase", "settled")
+    __slots__ = ("_circuit", "_due", "acquired_at", "phase")
 
-    def __init__(self, circuit: Circuit, phase: Phase) -> None:
+    def __init__(self, circuit: Circuit, phase: Phase, acquired_at: float = 0.0) -> None:
         self._circuit = circuit
         self.phase = phase
-        self.settled = False  # guarded by the circuit's lock
+        self.acquired_at = acquired_at
+        """On the clock's monotonic scale; 0 where no rule asks how long a call takes."""
+        self._due = True  # deleted by the settlement
 
     @property
     def generation(self) -> int:
         """The breaker's count of transitions when the permit was granted."""
         return self.phase.generation
 
-    def success(self) -> None:
-        """The call succeeded."""
-        self._circuit.succeed(self)
+    @property
+    def settled(self) -> bool:
+        """Whether it was settled while that still counted."""
+        return not hasattr(self, "_due")
+
+    def claim(self) -> bool:
+        """Whether the caller may settle it; of many threads one may, and only once."""
+        try:
+            del self._due  # one step under the GIL
+        except AttributeError:
+            return False
+        return True
+
+    def success(self, duration: float | None = None) -> None:
+        """
+        The call succeeded.
+
+        Args:
+            duration: Seconds it took, where a better measure is known than the time since the permit was
+                granted, such as the time to the first token. Garbage counts as absent.
+        """
+        self._circuit.succeed(self, duration)
 
     def failure(
-        self, cause: BaseException | str | None = None, *, soft: bool = False, retry_after: float | None = None
+        self,
+        cause: BaseException | str | None = None,
+        *,
+        soft: bool = False,
+        retry_after: float | None = None,
+        duration: float | None = None,
     ) -> None:
         """
         The call failed.
@@ -92,11 +129,18 @@ class Permit:
         Args:
             cause: What it failed with, for the breaker's reason: words, which must hold no secret, or an
                 exception, of which only the class name is kept.
-            soft: Neutral to the streak of a closed breaker, as a rate limit is; fails a probe.
+            soft: Neutral to the streak of a closed breaker, as a rate limit is; a failure in the window; fails a probe.
             retry_after: Seconds the service asked to be left alone; if this failure opens the breaker,
                 it stays open at least that long (at most ``max_timeout``). Garbage counts as absent.
+            duration: Seconds it took, as for :meth:`success`.
         """
-        self._circuit.fail(self, _in_words(cause), soft=soft, retry_after=named_wait(retry_after))
+        self._circuit.fail(
+            self,
+            _in_words(cause),
+            soft=soft,
+            retry_after=named_wait(retry_after),
+            duration=duration,
+        )
 
     def release(self) -> None:
         """The call proved nothing: it was cancelled, never sent, or the caller's own mistake."""
@@ -132,6 +176,29 @@ def _in_words(cause: BaseException | str | None) -> str:
     return cause if isinstance(cause, str) else type(cause).__name__
 
 
+class _Tally:
+    """
+    A count that grows without a lock.
+
+    Thread-safe: the next number of :func:`itertools.count` is one step under the GIL.
+
+    Attributes:
+        add: Counts one more.
+    """
+
+    __slots__ = ("_looks", "_numbers", "add")
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._looks = 0
+        self.add = self._numbers.__next__
+
+    def look_locked(self) -> int:
+        """The count; a lock that all who look have in common is held."""
+        self._looks += 1  # looking takes a number too
+        return next(self._numbers) - self._looks
+
+
 class Circuit:
     """
     Phases, permits and counters of one breaker. Thread-safe.
@@ -153,8 +220,10 @@ class Circuit:
         "_opened",
         "_random",
         "_rejected",
+        "_slow_after",
         "_soft_failures",
         "_successes",
+        "_waiting",
         "listeners",
         "name",
         "phase",
@@ -166,22 +235,24 @@ class Circuit:
         self._config = config
         self._clock = clock
         self._random = random
+        self._slow_after = config.slow_call_duration
         self._lock = threading.Lock()
         # Written under _lock. One reference, so that reading it without the lock is consistent.
-        self.phase: Phase = Closed(0, config)
+        self.phase: Phase = closed(0, config)
         self._failed_half_opens = 0  # in a row; guarded by _lock, as the counters are
         self._opened = 0
         self._rejected = 0
-        self._successes = 0
+        self._successes = _Tally()  # needs no lock to grow
         self._failures = 0
         self._soft_failures = 0
+        self._waiting: deque[tuple[Phase, float, bool]] = deque()  # taken from under _lock
         forking.register(self)
 
     def admit(self) -> Permit | None:
         """A permit, or None: refused. A transition that this causes and its first permit are one step."""
         phase = self.phase
         if phase.admits_all:
-            return Permit(self, phase)
+            return Permit(self, phase, self.acquisition_time())
         now, chance = self._clock.monotonic(), self._draw()
         with self._lock:
             permit = self._admit_locked(now, chance)
@@ -195,32 +266,63 @@ class Circuit:
             raise
         return permit
 
-    def succeed(self, permit: Permit) -> None:
-        """Settle *permit*: the call succeeded."""
-        now = 0.0 if permit.phase.admits_all else self._clock.monotonic()
+    def succeed(self, permit: Permit, duration: object) -> None:
+        """Settle *permit*: the call succeeded, in *duration* seconds (None or garbage: as measured here)."""
+        phase = permit.phase
+        if phase.admits_all:
+            if phase is self.phase and phase.counts and permit.claim():
+                self.pass_by(phase, permit.acquired_at, duration)
+            return
+        now, chance = self._clock.monotonic(), self._draw()
+        slow = self._is_slow(permit.acquired_at, now, duration)
         with self._lock:
-            phase = permit.phase
-            if phase is not self.phase or permit.settled or not phase.counts:
+            if not self._take_locked(permit):
                 return
-            permit.settled = True
-            self._successes += 1
-            move = phase.success(permit)
-            if move is None:
-                return
-            self._move_locked(*move, now=now)
+            self._successes.add()
+            move = phase.success(permit, now, slow)
+            if move is not None:
+                self._move_locked(*move, now=now, chance=chance)
         self.listeners.tell()
 
-    def fail(self, permit: Permit, cause: str, *, soft: bool, retry_after: float | None) -> None:
-        """Settle *permit*: the call failed."""
+    def pass_by(self, phase: Phase, acquired_at: float, duration: object = None) -> None:
+        """
+        Record a success in *phase*, which admits all, so that a call needs no permit for it.
+
+        Most successes of a healthy service end here without the lock. The others are queued, and whoever
+        has the lock takes them along: threads that all waited for it would take turns at every call.
+        """
+        if phase is not self.phase or not phase.counts:
+            return
+        if type(phase) is Closed and not phase.rule.streak:
+            # As if it had come before whatever another thread does by now: with no streak to clear it only counts.
+            self._successes.add()
+            return
+        now = self._clock.monotonic()
+        slow = self._slow_after is not None and self._is_slow(acquired_at, now, duration)
+        self._waiting.append((phase, now, slow))
+        chance = self._draw()
+        # Asked again after letting go: what was queued in between found the lock taken.
+        while self._waiting and (not self._lock.locked() or len(self._waiting) > _MOST_WAITING):
+            with self._lock:
+                self._catch_up_locked(chance)
+        if self.listeners.pending:
+            self.listeners.tell()
+
+    def fail(
+        self, permit: Permit, cause: str, *, soft: bool, retry_after: float | None, duration: object = None
+    ) -> None:
+        """Settle *permit*: the call failed, after *duration* seconds (None or garbage: as measured here)."""
         now, chance = self._clock.monotonic(), self._draw()
+        slow = self._is_slow(permit.acquired_at, now, duration)
         with self._lock:
+            self._catch_up_locked(chance)
             if not self._take_locked(permit):
                 return
             if soft:
                 self._soft_failures += 1
             else:
                 self._failures += 1
-            move = permit.phase.failure(permit, cause, soft=soft)
+            move = permit.phase.failure(permit, cause, now, slow, soft=soft)
             if move is not None:
                 self._move_locked(*move, now=now, chance=chance, asked=retry_after)
         self.listeners.tell()
@@ -235,14 +337,16 @@ class Circuit:
         """Open, from closed or half-open; in other states do nothing."""
         now, chance = self._clock.monotonic(), self._draw()
         with self._lock:
+            self._catch_up_locked(chance)
             if self.phase.counts:
                 self._move_locked(CircuitState.OPEN, reason, now=now, chance=chance)
         self.listeners.tell()
 
     def put(self, state: CircuitState, reason: str) -> None:
         """Go to CLOSED, FORCED_OPEN or DISABLED by hand; results under way no longer count, the growth is forgotten."""
-        now = self._clock.monotonic()
+        now, chance = self._clock.monotonic(), self._draw()
         with self._lock:
+            self._catch_up_locked(chance)
             if state is CircuitState.CLOSED or state is not self.phase.state:
                 self._move_locked(state, reason, now=now)
         self.listeners.tell()
@@ -255,34 +359,54 @@ class Circuit:
 
     def stats(self) -> BreakerStats:
         """All figures of one moment."""
-        now = self._clock.monotonic()
+        now, chance = self._clock.monotonic(), self._draw()
         with self._lock:
-            phase = self.phase
-            half_open = phase if isinstance(phase, HalfOpen) else None
-            return BreakerStats(
-                name=self.name,
-                state=phase.state,
-                reason=phase.reason,
-                retry_after=phase.wait(now),
-                streak=phase.rule.streak if isinstance(phase, Closed) else 0,
-                half_open_successes=half_open.successes if half_open else 0,
-                probes_in_flight=len(half_open.probes) if half_open else 0,
-                opened=self._opened,
-                rejected=self._rejected,
-                successes=self._successes,
-                failures=self._failures,
-                soft_failures=self._soft_failures,
-            )
+            self._catch_up_locked(chance)
+            stats = self._stats_locked(now)
+        self.listeners.tell()
+        return stats
+
+    def _stats_locked(self, now: float) -> BreakerStats:
+        phase = self.phase
+        return BreakerStats(
+            name=self.name,
+            state=phase.state,
+            reason=phase.reason,
+            retry_after=phase.wait(now),
+            opened=self._opened,
+            rejected=self._rejected,
+            successes=self._successes.look_locked(),
+            failures=self._failures,
+            soft_failures=self._soft_failures,
+            **phase.figures(now),
+        )
 
     def _draw(self) -> float:
         return self._random.random() if self._config.timeout_jitter else 0.0
 
+    def acquisition_time(self) -> float:
+        """The time to remember for a call that begins now; 0 where no rule asks how long a call takes."""
+        return 0.0 if self._slow_after is None else self._clock.monotonic()
+
+    def _is_slow(self, acquired_at: float, now: float, duration: object) -> bool:
+        if self._slow_after is None:
+            return False
+        told = named_wait(duration)
+        return (now - acquired_at if told is None else told) > self._slow_after
+
+    def _catch_up_locked(self, chance: float) -> None:
+        """Record the successes that found the lock taken; those of an earlier phase are stale by now."""
+        while self._waiting:
+            phase, now, slow = self._waiting.popleft()
+            if phase is self.phase:
+                self._successes.add()
+                move = phase.success(None, now, slow)
+                if move is not None:
+                    self._move_locked(*move, now=now, chance=chance)
+
     def _take_locked(self, permit: Permit) -> bool:
         """Whether *permit* is current and unsettled and its outcome counts; it is settled from now on."""
-        if permit.phase is not self.phase or permit.settled or not permit.phase.counts:
-            return False
-        permit.settled = True
-        return True
+        return permit.phase is self.phase and permit.phase.counts and permit.claim()
 
     def _admit_locked(self, now: float, chance: float) -> Permit | None:
         if isinstance(self.phase, Open) and now >= self.phase.until:
@@ -292,7 +416,7 @@ class Circuit:
         if isinstance(phase, HalfOpen):
             return self._probe_locked(phase, now, chance)
         # Closed or disabled: another thread was faster than our look without the lock.
-        return Permit(self, phase) if phase.admits_all else None
+        return Permit(self, phase, now) if phase.admits_all else None
 
     def _probe_locked(self, phase: HalfOpen, now: float, chance: float) -> Permit | None:
         stuck = phase.stuck(now)
@@ -301,7 +425,7 @@ class Circuit:
             return None
         if phase.is_full():
             return None
-        permit = Permit(self, phase)
+        permit = Permit(self, phase, now)
         phase.probes[permit] = now
         return permit
 
@@ -327,12 +451,13 @@ class Circuit:
 
     def _resting(self, state: CircuitState, generation: int, reason: str) -> Phase:
         if state is CircuitState.CLOSED:
-            return Closed(generation, self._config)
+            return closed(generation, self._config)
         return ForcedOpen(generation, reason) if state is CircuitState.FORCED_OPEN else Disabled(generation)
 
     def _after_fork(self) -> None:
         """Free, in a forked child, the lock and the places of probes that only the parent's threads can settle."""
         self._lock = threading.Lock()
         self.listeners.after_fork()
+        self.phase.after_fork()
         if isinstance(self.phase, HalfOpen):
             self.phase = self.phase.without_probes(self._config)

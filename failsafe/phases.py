@@ -8,12 +8,12 @@ is held around every method.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from failsafe.backoff import ceiling
 from failsafe.events import CircuitState
 from failsafe.policy_config import CircuitBreakerConfig
-from failsafe.rules import ConsecutiveRule, Rule
+from failsafe.rules import ConsecutiveRule, RateRules
 
 Move = tuple[CircuitState, str]
 """Where an outcome takes the breaker, and why."""
@@ -39,15 +39,17 @@ class Phase:
     """Whether every call is admitted, so that asking needs no lock."""
     counts: ClassVar[bool] = False
     """Whether outcomes are recorded."""
+    needs_time: ClassVar[bool] = False
+    """Whether a success must be told when it happened; a failure always is."""
 
     def __init__(self, generation: int, reason: str = "") -> None:
         self.generation = generation
         self.reason = reason
 
-    def success(self, permit: object, /) -> Move | None:
-        """Take note of a success; where it leads, or None."""
+    def success(self, permit: object, now: float, slow: bool, /) -> Move | None:
+        """Take note of a success at *now* (monotonic seconds); where it leads, or None."""
 
-    def failure(self, permit: object, /, cause: str, *, soft: bool) -> Move | None:
+    def failure(self, permit: object, cause: str, now: float, slow: bool, /, *, soft: bool) -> Move | None:
         """Take note of a failure of the given *cause* (in words); where it leads, or None."""
 
     def release(self, permit: object, /) -> None:
@@ -56,9 +58,16 @@ class Phase:
     def wait(self, now: float) -> float | None:
         """Seconds until a call may be admitted; None when there is nothing to wait for."""
 
+    def figures(self, _now: float, /) -> dict[str, Any]:
+        """The fields of :class:`failsafe.BreakerStats` that only this phase has anything to say about."""
+        return {}
+
+    def after_fork(self) -> None:
+        """Put right, in a forked child, what a thread of the parent may have been in the middle of."""
+
 
 class Closed(Phase):
-    """Everything passes; a rule watches the outcomes."""
+    """Everything passes; failures in a row are counted."""
 
     __slots__ = ("rule",)
 
@@ -68,17 +77,69 @@ class Closed(Phase):
 
     def __init__(self, generation: int, config: CircuitBreakerConfig) -> None:
         super().__init__(generation)
-        self.rule: Rule = ConsecutiveRule(config.failure_threshold or 2**31)
+        self.rule = ConsecutiveRule(config.failure_threshold)
 
-    def success(self, _permit: object, /) -> Move | None:
-        """Ask the rule."""
-        reason = self.rule.success()
-        return None if reason is None else (CircuitState.OPEN, reason)
+    def success(self, _permit: object, _now: float, _slow: bool, /) -> Move | None:
+        """Clear the streak."""
+        self.rule.streak = 0
+        return None
 
-    def failure(self, _permit: object, /, cause: str, *, soft: bool) -> Move | None:
+    def failure(self, _permit: object, cause: str, _now: float, _slow: bool, /, *, soft: bool) -> Move | None:
         """Ask the rule."""
         reason = self.rule.failure(cause, soft=soft)
         return None if reason is None else (CircuitState.OPEN, reason)
+
+    def figures(self, _now: float, /) -> dict[str, Any]:
+        """The streak."""
+        return {"streak": self.rule.streak}
+
+
+class Watched(Phase):
+    """Closed, too: everything passes; failures in a row are counted, and the rates in a window judged."""
+
+    __slots__ = ("rates", "rule")
+
+    state = CircuitState.CLOSED
+    admits_all = True
+    counts = True
+    needs_time = True
+
+    def __init__(self, generation: int, config: CircuitBreakerConfig) -> None:
+        super().__init__(generation)
+        self.rule = ConsecutiveRule(config.failure_threshold)
+        self.rates = RateRules(config)
+
+    def success(self, _permit: object, now: float, slow: bool, /) -> Move | None:
+        """Clear the streak and ask the rates: a slow success, or the one that makes enough calls, may open."""
+        self.rule.streak = 0
+        reason = self.rates.success(now, slow)
+        return None if reason is None else (CircuitState.OPEN, reason)
+
+    def failure(self, _permit: object, cause: str, now: float, slow: bool, /, *, soft: bool) -> Move | None:
+        """Ask every rule; the streak has the first word."""
+        streak_broken = self.rule.failure(cause, soft=soft)
+        rate_broken = self.rates.failure(now, cause, slow)
+        reason = streak_broken or rate_broken
+        return None if reason is None else (CircuitState.OPEN, reason)
+
+    def figures(self, now: float, /) -> dict[str, Any]:
+        """The streak and the rates at *now*."""
+        self.rates.window.move_on(now)
+        return {
+            "streak": self.rule.streak,
+            "calls_in_window": self.rates.window.calls,
+            "failure_rate": self.rates.failure_rate(),
+            "slow_call_rate": self.rates.slow_call_rate(),
+        }
+
+    def after_fork(self) -> None:
+        """Make the window's sums anew."""
+        self.rates.window.recount()
+
+
+def closed(generation: int, config: CircuitBreakerConfig) -> Phase:
+    """A closed phase with an empty streak and, where a rate is judged, an empty window."""
+    return Watched(generation, config) if config.judges_rates else Closed(generation, config)
 
 
 class Open(Phase):
@@ -100,21 +161,29 @@ class Open(Phase):
 
 
 class HalfOpen(Phase):
-    """A few probes pass: enough successes close the breaker, one failure opens it again."""
+    """
+    A few probes pass: enough successes close the breaker, one failure opens it again.
 
-    __slots__ = ("_lease", "_places", "_wanted", "probes", "successes")
+    A slow success counts as a success, but when enough of them are in, they close the breaker only if the
+    share of slow ones among them would let it stay closed.
+    """
+
+    __slots__ = ("_config", "_lease", "_places", "_wanted", "probes", "slow_successes", "successes")
 
     state = CircuitState.HALF_OPEN
     counts = True
+    needs_time = True
 
     def __init__(self, generation: int, reason: str, config: CircuitBreakerConfig) -> None:
         super().__init__(generation, reason)
+        self._config = config
         self._places = config.half_open_max_calls
         self._wanted = config.success_threshold
         self._lease = config.half_open_max_wait or max(config.timeout, _LONGEST_PROBE)
         self.probes: dict[object, float] = {}
         """The permits in flight, oldest first, and when each was granted."""
         self.successes = 0
+        self.slow_successes = 0
 
     def is_full(self) -> bool:
         """Whether every place is taken."""
@@ -126,15 +195,18 @@ class HalfOpen(Phase):
             return None
         return f"a probe has not answered for {self._lease:g} s"
 
-    def success(self, permit: object, /) -> Move | None:
-        """Count; enough of them close the breaker."""
+    def success(self, permit: object, _now: float, slow: bool, /) -> Move | None:
+        """Count; enough of them close the breaker, unless too many of them were slow."""
         del self.probes[permit]
         self.successes += 1
+        self.slow_successes += slow
         if self.successes < self._wanted:
             return None
+        if self.slow_successes and self.slow_successes / self.successes >= self._config.slow_call_rate_threshold:
+            return CircuitState.OPEN, self._slowness()
         return CircuitState.CLOSED, f"{self.successes} probes succeeded" if self.successes > 1 else "a probe succeeded"
 
-    def failure(self, _permit: object, /, cause: str, *, soft: bool) -> Move | None:
+    def failure(self, _permit: object, cause: str, _now: float, _slow: bool, /, *, soft: bool) -> Move | None:
         """The first failed probe opens the breaker, a soft one too."""
         return CircuitState.OPEN, f"a probe {'was put off' if soft else 'failed'}: {cause}"
 
@@ -147,11 +219,20 @@ class HalfOpen(Phase):
         # When a probe will answer nobody knows; a second keeps callers from spinning and from giving up.
         return min(_PROBE_PATIENCE, self._lease_left(now)) if self.is_full() else 0.0
 
+    def figures(self, _now: float, /) -> dict[str, Any]:
+        """The probes: those that succeeded, and those in flight."""
+        return {"half_open_successes": self.successes, "probes_in_flight": len(self.probes)}
+
     def without_probes(self, config: CircuitBreakerConfig) -> HalfOpen:
         """The same period, a generation on, with every place free and every permit granted so far stale."""
         fresh = HalfOpen(self.generation + 1, self.reason, config)
         fresh.successes = self.successes
+        fresh.slow_successes = self.slow_successes
         return fresh
+
+    def _slowness(self) -> str:
+        counted = f"{self.slow_successes} of {self.successes} probes" if self.successes > 1 else "a probe"
+        return f"{counted} took longer than {self._config.slow_call_duration:g} s"
 
     def _lease_left(self, now: float) -> float:
         oldest = next(iter(self.probes.values()))

@@ -91,7 +91,7 @@ class CircuitBreakerConfig:
             (above 0, at most a day). None: no call is slow.
         slow_call_rate_threshold: The share of slow calls in the window that opens it (above 0, at most 1).
         window_size: The window is this many of the latest calls (1 to 1,000,000).
-        window_seconds: The window is this long, in ten equal steps (above 0, at most a day).
+        window_seconds: The window is this long, in ten equal steps (a millisecond to a day).
             Neither: 60 seconds, where a rate rule is used. Not both.
         minimum_calls: Calls that must be in the window before a rate is judged (at least 1); a smaller
             ``window_size`` takes its place.
@@ -142,7 +142,7 @@ class CircuitBreakerConfig:
         if self.window_size is not None:
             checks.whole("window_size", self.window_size, least=1, most=1_000_000)
         if self.window_seconds is not None:
-            checks.number("window_seconds", self.window_seconds, above=0, most=_DAY)
+            checks.number("window_seconds", self.window_seconds, least=0.001, most=_DAY)
             if self.window_size is not None:
                 checks.refuse(
                     "window_seconds", self.window_seconds, "only one of window_size and window_seconds is needed"

@@ -60,7 +60,9 @@ __all__ = [
     "QuotaExhausted",
     "RateLimitReached",
     "RateLimited",
+    "RateLimiter",
     "RateLimiterConfig",
+    "RateLimiterStats",
     "Reply",
     "Retry",
     "RetryBudget",
@@ -135,6 +137,7 @@ _HOMES = {
     "fallback": ("Fallback",),
     "faults": ("Fault",),
     "health": ("ProviderStatus",),
+    "limiter": ("RateLimiter", "RateLimiterStats"),
     "models": ("Adjustment", "Attempt", "ChatParameters", "Phase", "Reply", "Skip", "SkipReason", "ToolCall", "Usage"),
     "policy_config": (
         "AdaptiveConcurrencyConfig",
@@ -203,6 +206,7 @@ if TYPE_CHECKING:
     from failsafe.fallback import Fallback
     from failsafe.faults import Fault
     from failsafe.health import ProviderStatus
+    from failsafe.limiter import RateLimiter, RateLimiterStats
     from failsafe.models import (
         Adjustment,
         Attempt,

@@ -67,15 +67,15 @@ def stated_wait(headers: Mapping[str, str], body: ErrorBody, now: float) -> floa
     ``retryDelay``, OpenRouter's ``retry_after``).
     """
     headers = lower(headers)
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     said = headers.get("retry-after", "")
-    wait = _number(said)
+    wait = number(said)
     if wait is None:
-        wait = _go_duration(said)
+        wait = go_duration(said)
     if wait is None:
-        wait = _until(_http_date(said), headers, now)
+        wait = until(_http_date(said), headers, now)
     return body.retry_delay if wait is None else wait
 
 
@@ -90,7 +90,7 @@ def lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
     """A plain decimal number as float; ``float`` alone would take ``inf``, ``nan``, ``1_0`` and ``-1``."""
     text = (text or "").strip()
     return _finite(float(text)) if _NUMBER.fullmatch(text) else None
@@ -108,7 +108,8 @@ def _http_date(text: str) -> datetime | None:
         return None
 
 
-def _rfc3339(text: str) -> datetime | None:
+def rfc3339(text: str) -> datetime | None:
+    """A point in time such as ``2026-11-24T12:00:30Z``; without a zone it is UTC."""
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -116,7 +117,7 @@ def _rfc3339(text: str) -> datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _until(when: datetime | None, headers: Mapping[str, str], now: float) -> float | None:
+def until(when: datetime | None, headers: Mapping[str, str], now: float) -> float | None:
     """Seconds from the answer's own ``Date`` (its server's clock may be wrong, as may ours) to *when*."""
     if when is None:
         return None
@@ -124,14 +125,14 @@ def _until(when: datetime | None, headers: Mapping[str, str], now: float) -> flo
     return _finite(when.timestamp() - (sent.timestamp() if sent else now))
 
 
-def _go_duration(text: str) -> float | None:
+def go_duration(text: str) -> float | None:
     """``6m0s``, ``1h2m3.5s``, ``12ms``: https://pkg.go.dev/time#ParseDuration."""
     text = text.strip()
     return _sum_of_pieces(text) if _GO_DURATION.fullmatch(text) else None
 
 
 def _sum_of_pieces(text: str) -> float | None:
-    return _finite(sum(float(number) * _unit(word.lower()) for number, word in _DURATION_PIECE.findall(text)))
+    return _finite(sum(float(count) * _unit(word.lower()) for count, word in _DURATION_PIECE.findall(text)))
 
 
 def _unit(word: str) -> float:
@@ -157,16 +158,16 @@ def _limit_reset(headers: Mapping[str, str], now: float, vendor: str) -> float |
 def _openai_resets(headers: Mapping[str, str]) -> Iterator[float]:
     for dimension in _OPENAI_DIMENSIONS:
         reset = headers.get(f"x-ratelimit-reset-{dimension}", "")
-        seconds = _go_duration(reset) or _number(reset)
-        if seconds and _number(headers.get(f"x-ratelimit-remaining-{dimension}")) == 0:
+        seconds = go_duration(reset) or number(reset)
+        if seconds and number(headers.get(f"x-ratelimit-remaining-{dimension}")) == 0:
             yield seconds
 
 
 def _anthropic_resets(headers: Mapping[str, str], now: float) -> Iterator[float]:
     for dimension in _ANTHROPIC_DIMENSIONS:
-        if _number(headers.get(f"anthropic-ratelimit-{dimension}-remaining")) == 0:
-            when = _rfc3339(headers.get(f"anthropic-ratelimit-{dimension}-reset", ""))
-            seconds = _until(when, headers, now)
+        if number(headers.get(f"anthropic-ratelimit-{dimension}-remaining")) == 0:
+            when = rfc3339(headers.get(f"anthropic-ratelimit-{dimension}-reset", ""))
+            seconds = until(when, headers, now)
             if seconds:
                 yield seconds
 

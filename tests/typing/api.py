@@ -41,6 +41,9 @@ from failsafe import (
     ProviderFault,
     ProviderStatus,
     PutOff,
+    RateLimiter,
+    RateLimiterConfig,
+    RateLimiterStats,
     Reply,
     Retry,
     RetryBudget,
@@ -174,6 +177,19 @@ def guard() -> None:
         breaker.acquire().success()
     except CircuitOpenError as error:
         assert_type(error.retry_after, float | None)
+
+
+def pace() -> None:
+    limiter = RateLimiter("billing", RateLimiterConfig(requests_per_minute=60))
+    assert_type(limiter.call(double, 3, times=4), float)
+    assert_type(limiter(double)(3), float)
+    assert_type(limiter(double, tokens=lambda number, *, times=2: number * times)(3), float)
+    assert_type(limiter(tokens=5)(double)(3, times=4), float)
+    limiter(double)("three")  # type: ignore[arg-type]
+    assert_type(limiter.try_acquire(12.5), float)
+    assert_type(limiter.stats(), RateLimiterStats)
+    with limiter as entered:
+        assert_type(entered, RateLimiter)
 
 
 def again() -> None:

@@ -1,0 +1,134 @@
+"""
+How fast a provider is at the moment, judged with suspicion.
+
+The idea is that of Finagle's and linkerd's balancers ("peak EWMA",
+https://linkerd.io/2016/03/16/beyond-round-robin-load-balancing-for-latency/): a moving average that
+jumps up to any slower answer at once and comes down slowly, so that a provider in trouble loses its
+traffic with its first bad answers and wins it back cautiously. What theirs does not have is a second,
+calmer level for the time in which a provider is not asked: theirs falls to zero, so that whoever was
+not asked for a while looks like the fastest of all.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import NamedTuple
+
+from failsafe import checks, forking
+from failsafe.clock import SYSTEM_CLOCK, Clock
+
+_DAY = 86_400.0
+_MEMORY = 10.0
+"""How many times more slowly the usual level is given up than a peak."""
+_LEAST_PENALTY = 1.0
+_MOST_PENALTY = 60.0
+"""Seconds; bounds of what a failure makes of the level, whatever it was before."""
+
+
+class _State(NamedTuple):
+    """The figures of one moment; a new one takes its place as a whole, so readers need no lock."""
+
+    at: float
+    level: float
+    usual: float | None  # None until there was a success
+
+
+class PeakEwma:
+    """
+    A moving average of durations that follows peaks at once. Thread-safe; readers take no lock.
+
+    Two levels are kept. The upper one is the average proper: a slower answer replaces it, a faster one
+    draws it down by ``1 - exp(-dt / decay)`` of the difference, *dt* being the time since the answer
+    before. The lower one is what is usual for the provider: it falls at the same pace and rises ten
+    times more slowly.
+
+    Without answers the reading drifts from the upper level to the lower one (time constant *decay*),
+    and the lower one is itself forgotten ten times more slowly. So a moment's trouble is over soon, a
+    provider that was slow for minutes is left alone for minutes, and in the end everybody is asked again.
+
+    Args:
+        decay: Seconds in which a peak loses 63 % of its height (above 0, at most a day).
+        clock: Where it gets the time from; never asked under the lock.
+
+    Raises:
+        ConfigError: *decay* is out of range.
+    """
+
+    __slots__ = ("__weakref__", "_clock", "_decay", "_lock", "_memory", "_state")
+
+    def __init__(self, decay: float = 10.0, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._decay = checks.number("decay", decay, above=0, most=_DAY)
+        self._memory = self._decay * _MEMORY
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state: _State | None = None  # guarded by _lock for writing
+        forking.register(self)
+
+    @property
+    def seconds(self) -> float | None:
+        """The reading at this moment; None before the first answer or failure."""
+        return None if self._state is None else self.value(self._clock.monotonic())
+
+    def value(self, now: float) -> float | None:
+        """
+        The reading, in seconds, at *now* on the clock's monotonic scale; None before the first answer or failure.
+
+        Reading changes nothing. A *now* before the last answer counts as that moment.
+        """
+        state = self._state
+        return None if state is None else self._read(state, now)
+
+    def observe(self, seconds: float) -> None:
+        """Take in an answer that took *seconds*; below 0 counts as 0, above a day as a day, NaN is left out."""
+        if seconds != seconds:  # noqa: PLR0124 -- NaN, and cheaper than asking math
+            return
+        seconds = min(max(0.0, seconds), _DAY)
+        now = self._clock.monotonic()
+        with self._lock:
+            state = self._state
+            self._state = _State(now, seconds, seconds) if state is None else self._followed(state, now, seconds)
+
+    def failed(self, seconds: float) -> None:
+        """
+        Take in a failure after *seconds*: the reading at least doubles.
+
+        It becomes at least 1 s and at least *seconds*, but a failure raises no reading above 60 s. What
+        is usual stays as it is: a server that refuses in a millisecond has not become a fast one.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            state = self._state
+            reading = 0.0 if state is None else self._read(state, now)
+            penalty = max(2.0 * reading, _LEAST_PENALTY, seconds)  # NaN comes last: it replaces nothing
+            level = max(reading, min(penalty, _MOST_PENALTY))
+            self._state = _State(now, level, None if state is None else state.usual)
+
+    def _read(self, state: _State, now: float) -> float:
+        elapsed = now - state.at
+        if not elapsed > 0.0:  # also the same moment, a clock that went back, and NaN
+            return state.level
+        kept = math.exp(-elapsed / self._decay)
+        if state.usual is None:
+            return state.level * kept
+        return state.usual * math.exp(-elapsed / self._memory) + (state.level - state.usual) * kept
+
+    def _followed(self, state: _State, now: float, seconds: float) -> _State:
+        elapsed = now - state.at
+        kept = math.exp(-elapsed / self._decay) if elapsed > 0.0 else 1.0
+        reading = self._read(state, now)
+        level = seconds if seconds >= reading else min(reading, seconds + (state.level - seconds) * kept)
+        if state.usual is None:
+            usual = seconds
+        elif seconds < state.usual:
+            usual = seconds + (state.usual - seconds) * kept
+        else:
+            usual = seconds + (state.usual - seconds) * (math.exp(-elapsed / self._memory) if elapsed > 0.0 else 1.0)
+        return _State(now, level, min(usual, level))
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        reading = self.seconds
+        return f"<PeakEwma {'-' if reading is None else f'{reading:.3f} s'}>"

@@ -43,7 +43,9 @@ __all__ = [
     "FailsafeError",
     "Fallback",
     "Fault",
+    "Hedge",
     "HedgeConfig",
+    "HedgeStats",
     "InvalidRequest",
     "Misconfigured",
     "ModelNotFound",
@@ -137,6 +139,7 @@ _HOMES = {
     "fallback": ("Fallback",),
     "faults": ("Fault",),
     "health": ("ProviderStatus",),
+    "hedging": ("Hedge", "HedgeStats"),
     "limiter": ("RateLimiter", "RateLimiterStats"),
     "models": ("Adjustment", "Attempt", "ChatParameters", "Phase", "Reply", "Skip", "SkipReason", "ToolCall", "Usage"),
     "policy_config": (
@@ -206,6 +209,7 @@ if TYPE_CHECKING:
     from failsafe.fallback import Fallback
     from failsafe.faults import Fault
     from failsafe.health import ProviderStatus
+    from failsafe.hedging import Hedge, HedgeStats
     from failsafe.limiter import RateLimiter, RateLimiterStats
     from failsafe.models import (
         Adjustment,

@@ -215,7 +215,7 @@ class _Pool:
         self.dropped = 0  # cancelled jobs that are out of the heap
         self.running = 0  # jobs
         self.crew: set[threading.Thread] = set()
-        self._closing: list[threading.Thread] = []  # threads in close()
+        self._closers: set[threading.Thread] = set()  # those of the crew that wait for the others, or have
         self._leading = False  # whether a thread waits for the first job
         self._resting = 0  # threads that wait to be sent for
         self.looks_at = _NEVER  # when a thread looks for a job that is due; _AT_ONCE: one is on its way
@@ -336,16 +336,13 @@ class _Pool:
             self._wake.notify_all()
             self._rest.notify_all()
             crew = set(self.crew)
-            self._closing.append(current)
-            self._gone.notify_all()
-            # Two jobs that close must not wait for each other; whoever else closes waits for both.
-            excused = self._closing if current in crew else []
-            try:
-                if not self._gone.wait_for(lambda: self.crew.issubset(excused), timeout):
-                    return None
-                return crew.difference(excused)
-            finally:
-                self._closing.remove(current)
+            excused: set[threading.Thread] = set()
+            if current in crew:  # two jobs that close must not wait for each other; whoever else does waits for both
+                excused = self._closers
+                excused.add(current)
+                self._gone.notify_all()
+            left = self._gone.wait_for(lambda: self.crew <= excused, timeout)
+            return crew - excused if left else None
 
     def abandon(self) -> None:
         """End the threads of a pool that nobody has any more. Called by the garbage collector: must not block."""

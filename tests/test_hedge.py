@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from failsafe.clock import Random
 from failsafe.hedge import hedge_after, hedge_budget, learn_loser, learn_success
 from failsafe.latency import LatencyWindow
 from failsafe.policy_config import HedgeConfig
@@ -57,10 +56,9 @@ def test_a_budget_of_nothing_allows_no_hedge_at_all() -> None:
 @given(st.lists(st.booleans(), max_size=400), st.floats(0.001, 1))
 def test_hedges_are_never_more_than_the_share_of_the_answers_and_a_few(slow: list[bool], share: float) -> None:
     budget = hedge_budget(HedgeConfig(budget=share))
-    hedges = answers = 0
-    for each in slow:
+    hedges = 0
+    for answers, each in enumerate(slow, start=1):
         hedges += each and budget.try_spend()
-        answers += 1
         budget.credit()
         assert hedges <= 5 + share * answers + 1e-3
 
@@ -77,7 +75,7 @@ def test_a_loser_enters_as_a_lower_bound_once_it_has_outlasted_the_delay() -> No
 
 def share_hedged(*, losers_count: bool) -> float:
     """The share of 20,000 calls that are hedged after the p95, each hedge winning; the delay may drift."""
-    chance = random.Random(7)  # noqa: TID251
+    chance = Random(7)
     config, recent, hedged = HedgeConfig(), LatencyWindow(1000), 0
     for _ in range(20_000):
         takes, other = chance.expovariate(1.0), chance.expovariate(1.0)

@@ -47,3 +47,9 @@ def test_the_examples_of_the_limits_guide_run(capsys: pytest.CaptureFixture[str]
     names = run_examples("limits.md")
     assert "<AdaptiveConcurrency billing 0/5 in flight, 0 waiting>" in capsys.readouterr().out.splitlines()
     assert names["bulkhead"].stats().in_flight == names["limit"].stats().in_flight == 0
+
+
+def test_the_examples_of_the_hedging_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_examples("hedging.md")
+    assert capsys.readouterr().out.splitlines() == ["from the replica"]
+    assert names["hedge"].stats().running == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from failsafe import workers as module
+from failsafe.clock import Random
 from failsafe.errors import ConfigError
 from failsafe.testing import FakeClock
 from failsafe.workers import Workers
@@ -253,7 +253,7 @@ def test_cancelled_jobs_are_dropped_and_not_only_marked(pool: Workers) -> None:
 
 
 def test_dropping_keeps_the_live_jobs_in_order() -> None:
-    chance = random.Random(3)  # noqa: TID251
+    chance = Random(3)
     clock = FakeClock()
     order: list[int] = []
     workers = Workers("test-worker", 1, clock=clock)
@@ -487,7 +487,7 @@ def test_threads_that_schedule_start_and_cancel_at_once_lose_nothing() -> None:
             never.append(1)
 
     def use(seed: int) -> None:
-        chance = random.Random(seed)  # noqa: TID251
+        chance = Random(seed)
         for _ in range(400):
             if chance.random() < 0.7:
                 schedule(chance.choice((0.0, 0.0003, 0.002)), cancels=chance.random() < 0.5)

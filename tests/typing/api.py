@@ -34,6 +34,9 @@ from failsafe import (
     Deadline,
     Fallback,
     Fault,
+    Hedge,
+    HedgeConfig,
+    HedgeStats,
     ModelSubstituted,
     Permit,
     Policy,
@@ -214,6 +217,17 @@ def compose() -> None:
     assert_type(Fallback(None).call(double, 3), float | None)
     assert_type(Fallback(repr)(double)(3), float | str)
     assert_type(current_deadline(), Deadline | None)
+
+
+def hedge_it() -> None:
+    with Hedge(HedgeConfig(delay=0.5), discard=print) as hedge:
+        assert_type(hedge.call(double, 3, times=4), float)
+        assert_type(hedge(double)(3), float)
+        assert_type(hedge.race(lambda cancel: cancel.cancelled, lambda _cancel: True), bool)
+        assert_type(hedge.stats(), HedgeStats)
+        hedge.call(double, "three")  # type: ignore[arg-type]
+        hedge.race(double)  # type: ignore[arg-type]
+    assert_type(CancelToken().child().cancelled, bool)
 
 
 assert_type(failsafe.__version__, str)

@@ -11,7 +11,7 @@ python := $(bin)/python
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check test-all bench clean
+.PHONY: help demo test check test-all bench mutants clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-all: ## run the tests on every Python from 3.11 up that is on this machine
 
 bench: $(VENV)/.has-bench ## run every benchmark and compare its figures with the goals
 	$(python) tools/bench.py
+
+mutants: $(VENV)/.has-test ## break the policies on purpose, in copies, and see that a test notices every change
+	@PYTHONPATH=. $(python) -m tools.mutants $(only)
 
 clean: ## remove what was built: environments, caches, reports
 	rm -rf .venv .venvs build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

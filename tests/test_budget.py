@@ -33,6 +33,22 @@ def test_it_never_holds_more_than_its_capacity() -> None:
     assert budget.available == pytest.approx(1.05)
 
 
+def test_successes_beyond_what_it_holds_are_not_saved_up() -> None:
+    budget = RetryBudget(capacity=1, per_success=0.3)
+    assert budget.try_spend()
+    for _ in range(4):
+        budget.credit()
+    assert budget.available == 1
+
+
+def test_what_is_given_back_does_not_overfill_it() -> None:
+    budget = RetryBudget(capacity=1.5, per_success=0.5)
+    assert budget.try_spend()
+    budget.credit()
+    budget.give_back()
+    assert budget.available == 1.5
+
+
 def test_no_capacity_allows_no_extra_try() -> None:
     budget = RetryBudget(capacity=0)
     budget.credit()

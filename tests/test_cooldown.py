@@ -187,6 +187,17 @@ def test_a_success_that_was_under_way_ends_no_time_off(cooldowns: Cooldowns, clo
     assert cooldowns.any is False
 
 
+def test_after_a_success_that_was_under_way_another_strike_is_the_first_again(
+    cooldowns: Cooldowns, clock: FakeClock
+) -> None:
+    cooldowns.strike(KEY, MODEL, failure(Fault.RATE_LIMIT))
+    clock.advance(1)
+    assert cooldowns.strike(KEY, MODEL, failure(Fault.RATE_LIMIT)) == 2
+    cooldowns.succeeded(KEY, MODEL)
+    clock.advance(1.5)
+    assert cooldowns.strike(KEY, MODEL, failure(Fault.RATE_LIMIT)) == 1
+
+
 def test_growth_is_forgotten_after_a_long_quiet_time(cooldowns: Cooldowns, clock: FakeClock) -> None:
     cooldowns.strike(KEY, MODEL, failure(Fault.RATE_LIMIT))
     clock.advance(3602)

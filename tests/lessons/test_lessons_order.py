@@ -39,6 +39,16 @@ def test_60_resilience4j_920_not_even_when_the_breaker_opens_in_between() -> Non
     assert budget.available == 9, "one try was repeated; the one that was refused cost nothing"
 
 
+def test_60_resilience4j_920_a_first_try_that_is_refused_earns_no_token() -> None:
+    clock, budget = FakeClock(), RetryBudget(capacity=1)
+    policy = Policy.compose(Retry(clock=clock, budget=budget), opened(breaker_of(clock)))
+    assert budget.try_spend()
+    for _ in range(3):
+        with pytest.raises(CircuitOpenError):
+            policy.call(str)
+    assert budget.available == 0
+
+
 @pytest.mark.usefixtures("expect_logs")
 def test_60_resilience4j_920_an_open_provider_costs_a_router_no_attempt_no_token_and_no_wait() -> None:
     bench = Bench(answer("a"), answer("b"))

@@ -42,6 +42,14 @@ def test_47_urllib3_5152_5227_a_retry_after_within_the_cap_is_never_undercut() -
     assert all(7 <= wait <= 8 for wait in clock.waits)
 
 
+def test_47_urllib3_1338_a_retry_after_of_just_the_cap_is_waited_for() -> None:
+    clock = FakeClock()
+    config = RetryConfig(max_retries=1, jitter=False, retry_after_cap=60)
+    with pytest.raises(RateLimited):
+        retry_call(raising(RateLimited("slow down", retry_after=60)), config=config, clock=clock)
+    assert clock.waits == [60]
+
+
 def test_47_urllib3_1338_a_router_asks_somebody_else_at_once_and_comes_back_when_the_time_is_over() -> None:
     bench = Bench((refusal(429, retry_after="3000"), answer("a again")), answer("from b"))
     assert bench.ask().content == "from b"

@@ -1,0 +1,61 @@
+"""
+The mutants, module by module, and the tests that must notice them.
+
+Each is a mistake that somebody has made in a library of this kind, or could make here in one line.
+"""
+
+from __future__ import annotations
+
+from tools.mutants import of_breaker, of_hedging, of_limits, of_retrying
+
+_BREAKER = (
+    "tests/test_breaker.py",
+    "tests/lessons/test_*.py",
+    "tests/test_breaker_[!m]*.py",
+    "tests/test_forking.py",
+    "tests/test_breaker_model.py",
+)
+_LIMITS = ("tests/test_bulkhead.py", "tests/test_adaptive.py", "tests/test_slots_model.py", "tests/lessons/test_*.py")
+_HEDGE = ("tests/test_hedg*.py", "tests/lessons/test_lessons_hedging.py", "tests/lessons/test_lessons_budgets.py")
+_ROUTER = ("tests/test_failover*.py", "tests/test_router.py", "tests/lessons/test_*.py")
+
+_TESTS = {
+    "adaptive.py": _LIMITS,
+    "aimd.py": _LIMITS,
+    "attempts.py": _ROUTER,
+    "backoff.py": ("tests/test_backoff.py", "tests/test_retry.py", "tests/lessons/test_lessons_backoff.py"),
+    "breaker.py": _BREAKER,
+    "budget.py": ("tests/test_budget.py", "tests/lessons/test_lessons_budgets.py", "tests/test_forking.py"),
+    "circuit.py": _BREAKER,
+    "composition.py": ("tests/test_composition.py", "tests/lessons/test_*.py"),
+    "cooldown.py": ("tests/test_cooldown.py", "tests/lessons/test_lessons_retry_after.py"),
+    "deadline.py": (
+        "tests/test_patience.py",
+        "tests/test_retry.py",
+        "tests/test_timeouts.py",
+        "tests/lessons/test_*.py",
+    ),
+    "failover.py": _ROUTER,
+    "hedge.py": _HEDGE,
+    "hedge_delay.py": _HEDGE,
+    "latency.py": ("tests/test_latency.py",),
+    "limiter.py": ("tests/test_limiter*.py", "tests/lessons/test_lessons_budgets.py"),
+    "listeners.py": _BREAKER,
+    "outcome.py": ("tests/test_outcome.py", "tests/lessons/test_*.py"),
+    "patience.py": ("tests/test_patience.py", *_ROUTER),
+    "phases.py": _BREAKER,
+    "racing.py": _HEDGE,
+    "retrying.py": ("tests/test_retry.py", "tests/lessons/test_*.py"),
+    "rules.py": _BREAKER,
+    "slots.py": _LIMITS,
+    "windows.py": _BREAKER,
+}
+
+
+def tests_for(file: str) -> tuple[str, ...]:
+    """Patterns of the files of tests that must notice a mutant of *file*, the likeliest first."""
+    return _TESTS[file]
+
+
+MUTANTS = (*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS, *of_hedging.MUTANTS)
+"""Every mutant; a name is used once within a file."""

@@ -81,7 +81,7 @@ class PeakEwma:
 
     def observe(self, seconds: float) -> None:
         """Take in an answer that took *seconds*; below 0 counts as 0, above a day as a day, NaN is left out."""
-        if seconds != seconds:  # noqa: PLR0124 -- NaN, and cheaper than asking math
+        if seconds != seconds:  # NaN, and cheaper than asking math
             return
         seconds = min(max(0.0, seconds), _DAY)
         now = self._clock.monotonic()

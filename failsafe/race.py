@@ -248,7 +248,7 @@ class Race:
 
     def _paid(self) -> bool:
         """
-        Whether another attempt is paid for: by the router's budget for hedges, and the first provider's for extra tries.
+        Whether another attempt is paid for: by the router's budget for hedges, and the first provider's extra tries.
 
         Not by the budget of who is asked: a provider that only stands in has hardly any successes to fill it.
         """

@@ -53,3 +53,20 @@ def test_the_examples_of_the_hedging_guide_run(capsys: pytest.CaptureFixture[str
     names = run_examples("hedging.md")
     assert capsys.readouterr().out.splitlines() == ["from the replica"]
     assert names["hedge"].stats().running == 0
+
+
+def test_the_examples_of_the_testing_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_examples("testing.md")
+    assert capsys.readouterr().out.splitlines() == [
+        "backup hello",
+        "['timeout', 'overloaded', 'timeout', 'None']",
+        "2 2",
+        "gpt-4.1",
+        "['open', 'half_open']",
+        "[0.5, 1.0]",
+    ]
+
+
+def test_the_examples_of_the_selection_guide_run() -> None:
+    names = run_examples("selection.md")
+    assert names["config"].selection.strategy is names["newest_last"]

@@ -14,7 +14,6 @@ from functools import cache
 
 import msgspec
 
-from failsafe.model_names import same_model
 from failsafe.pricing import Prices
 
 
@@ -162,14 +161,6 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return exact
         patterns = [pattern for pattern in self.models if fnmatchcase(bare, pattern)]
         return self.models[max(patterns, key=len)] if patterns else ModelInfo()
-
-
-def price_of(prices: Mapping[str, Prices], model: str) -> Prices | None:
-    """The entry of *prices* for *model*: its own, or that of the model it is a dated version of."""
-    exact = prices.get(model)
-    if exact is not None:
-        return exact
-    return next((entry for name, entry in prices.items() if same_model(name, model)), None)
 
 
 @cache

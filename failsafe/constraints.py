@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
@@ -11,6 +12,8 @@ from failsafe.checks import suggestion
 from failsafe.config import ProviderConfig
 from failsafe.encoding import refuse
 from failsafe.models import ChatParameters
+
+_DAY_MS = 86_400_000
 
 
 class RoutingOptions(TypedDict, total=False):
@@ -21,9 +24,9 @@ class RoutingOptions(TypedDict, total=False):
     exclude: str | Sequence[str]
     """Providers, or tags of providers, that are not asked."""
     max_cost_usd: float
-    """USD; whoever is estimated to cost more, or has no known price, is not asked (above 0)."""
+    """USD; whoever is estimated to cost more, or has no known price, is not asked (0 or more)."""
     max_latency_ms: float
-    """Milliseconds; whoever is known to take longer at present is asked after all others (above 0)."""
+    """Milliseconds; whoever is known to take longer at present is asked after all others (above 0, at most a day)."""
     sticky: str
     """A key of yours (a user, a conversation): calls with the same one begin with the same provider."""
 
@@ -83,17 +86,22 @@ def checked(
     """
     known = {word for provider in everyone for word in _words(provider)}
     constraints = Constraints(
-        only=_names("only", options.get("only"), known, unknown="refused"),
-        exclude=_names("exclude", options.get("exclude"), known, unknown="ignored"),
-        max_cost_usd=_positive("max_cost_usd", options.get("max_cost_usd")),
-        max_latency_ms=_positive("max_latency_ms", options.get("max_latency_ms")),
+        only=_names("only", options.get("only"), known),
+        exclude=_names("exclude", options.get("exclude"), known),
+        max_cost_usd=_number("max_cost_usd", options.get("max_cost_usd"), "a number of USD, 0 or more, is needed"),
+        max_latency_ms=_milliseconds("max_latency_ms", options.get("max_latency_ms")),
         sticky=_key(options.get("sticky")),
     )
     if all(_by_name(constraints, provider) for provider in serving):
-        names = ", ".join(provider.name for provider in serving)
-        wanted = {name: options[name] for name in ("only", "exclude") if name in options}
-        refuse("only, exclude", wanted, f"somebody must be left to ask: {names} serve this model")
+        _refuse_leaving_nobody(constraints, serving)
     return constraints
+
+
+def _refuse_leaving_nobody(constraints: Constraints, serving: Sequence[ProviderConfig]) -> NoReturn:
+    option, words = ("only", constraints.only) if constraints.only else ("exclude", constraints.exclude)
+    beside = f"beside exclude = {_listed(constraints.exclude)} " if constraints.only and constraints.exclude else ""
+    names = ", ".join(provider.name for provider in serving)
+    refuse(option, _listed(words), f"{beside}this leaves nobody to ask: {names} serve this model")
 
 
 def ruled_out(constraints: Constraints, provider: ProviderConfig, cost: float | None) -> str | None:
@@ -110,7 +118,10 @@ def ruled_out(constraints: Constraints, provider: ProviderConfig, cost: float | 
     if reason or most is None:
         return reason
     if cost is None:
-        return f"its price is not known, and the call has max_cost_usd = {most:g}; set prices for it"
+        return (
+            f"its price is not known, and the call has max_cost_usd = {most:g}; set prices = "
+            f"{{ MODEL = {{ input = ..., output = ... }} }} under [providers.{provider.name}]"
+        )
     if cost > most:
         return f"would cost about ${cost:.4g}, above max_cost_usd = {most:g}"
     return None
@@ -133,29 +144,44 @@ def _words(provider: ProviderConfig) -> tuple[str, ...]:
     return (provider.name, *provider.tags)
 
 
-def _names(option: str, value: object, known: Iterable[str], *, unknown: str) -> frozenset[str]:
+def _names(option: str, value: object, known: Collection[str]) -> frozenset[str]:
     if value is None:
         return frozenset()
     given = [value] if isinstance(value, str) else value
-    if not isinstance(given, Sequence | set | frozenset) or isinstance(given, bytes) or not given:
+    if not isinstance(given, Sequence | set | frozenset) or isinstance(given, bytes):
         refuse(option, value, "the name or tag of a provider, or a list of them, is needed")
-    words = list(known)
+    if not given and option == "only":
+        refuse(option, value, "the name or tag of a provider is needed; leave only out to ask anybody")
     for name in given:
         if not isinstance(name, str):
             refuse(option, name, "the name or tag of a provider is needed")
-        hint = suggestion(name, words)
-        # A tag that nobody has (any more) excludes nobody; one that is asked for, or misspelt, is a mistake.
-        if name not in words and (unknown == "refused" or hint):
-            refuse(option, name, f"no provider has this name or tag{hint}; known are {_listed(words)}")
+        if name not in known:
+            _refuse_unknown(option, name, known)
     return frozenset(given)
 
 
-def _positive(option: str, value: object) -> float | None:
+def _refuse_unknown(option: str, name: str, known: Collection[str]) -> None:
+    """Refuse *name*, unless it is one to exclude and resembles none: a tag that nobody has any more excludes nobody."""
+    hint = suggestion(name, known)
+    if option == "only" or hint:
+        refuse(option, name, f"no provider has this name or tag{hint}; known are {_listed(known)}")
+
+
+def _number(option: str, value: object, allowed: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        refuse(option, value, "a number above 0 is needed")
+    # The comparison is written so that NaN and infinity fail it, and an int too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        refuse(option, value, allowed)
     return float(value)
+
+
+def _milliseconds(option: str, value: object) -> float | None:
+    allowed = f"a number of milliseconds above 0 and at most {_DAY_MS} is needed"
+    number = _number(option, value, allowed)
+    if number is not None and not 0 < number <= _DAY_MS:
+        refuse(option, value, allowed)
+    return number
 
 
 def _key(value: object) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _VERSION = re.compile(r"[-@:](?:20\d{2}-?\d{2}-?\d{2}|\d{3,4}|\d{2}-\d{2}|preview.*|free|nitro|floor|online)")
+_DATED = re.compile(_VERSION.pattern + "$")
 _LATEST = re.compile(r"[-:]latest$")
 
 
@@ -18,13 +19,18 @@ def same_model(asked: str, answered: str) -> bool:
     """
     if not answered or asked == answered:
         return True
-    one, other = _bare(asked), _bare(answered)
+    one, other = bare(asked), bare(answered)
     if one == other:
         return True
     shorter, longer = sorted((one, other), key=len)
     return longer.startswith(shorter) and _VERSION.fullmatch(longer, len(shorter)) is not None
 
 
-def _bare(model: str) -> str:
+def bare(model: str) -> str:
     """The id in lower case, without ``models/``, ``vendor/`` or ``-latest``; dots and dashes in versions are alike."""
     return _LATEST.sub("", model.rpartition("/")[2].lower().replace(".", "-"))
+
+
+def undated(model: str) -> str:
+    """The id as :func:`bare` gives it, also without the date or number of its version (``-2025-04-14``, ``-0613``)."""
+    return _DATED.sub("", bare(model))

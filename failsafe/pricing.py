@@ -7,16 +7,24 @@ model without a price costs *unknown*, which is never 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 
 import msgspec
+
+from failsafe import checks
+from failsafe.model_names import bare, undated
+
+_MOST = 1_000_000
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_omit_defaults=True):
     """
-    USD per million tokens.
+    USD per million tokens, from 0 to 1,000,000.
+
+    Kept exactly: a float stands for its shortest decimal form, so that 0.1 is a tenth.
 
     Attributes:
         input: Of the prompt.
@@ -30,11 +38,31 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("input", "output"):
+            msgspec.structs.force_setattr(self, name, _rate(name, getattr(self, name)))
+        for name in ("cached_input", "cache_write"):
+            if getattr(self, name) is not None:
+                msgspec.structs.force_setattr(self, name, _rate(name, getattr(self, name)))
+
+
+def _rate(name: str, value: object) -> Decimal:
+    # The comparison is written so that NaN and infinity fail it; a Decimal NaN would raise instead.
+    number = not isinstance(value, bool) and isinstance(value, int | float | Decimal)
+    if not number or (isinstance(value, Decimal) and value.is_nan()) or not 0 <= value <= _MOST:  # type: ignore[operator]
+        shown = float(value) if isinstance(value, Decimal) and not value.is_snan() else value
+        checks.refuse(name, shown, f"a number from 0 to {_MOST} (USD per million tokens) is needed")
+    return value if isinstance(value, Decimal) else Decimal(str(value))
+
 
 class LargePrompt(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rates of a whole call whose prompt is longer than ``above`` tokens."""
 
     above: int
+
+    def __post_init__(self) -> None:
+        Rates.__post_init__(self)
+        checks.whole("above", self.above)
 
 
 class PeakHours(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +76,16 @@ class PeakHours(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     hours: tuple[tuple[int, int], ...]
     weekdays: bool = True
+
+    def __post_init__(self) -> None:
+        Rates.__post_init__(self)
+        pairs = isinstance(self.hours, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in self.hours)
+        if not pairs or not self.hours:
+            checks.refuse("hours", self.hours, "at least one pair of hours such as [1, 4] is needed")
+        for begin, end in self.hours:
+            checks.whole("hours", begin, most=23)
+            checks.whole("hours", end, least=begin + 1, most=24)
+        checks.flag("weekdays", self.weekdays)
 
     def holds(self, when: datetime) -> bool:
         """Whether *when* (UTC) is in them."""
@@ -78,6 +116,15 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = ""
     as_of: date | None = None
 
+    def __post_init__(self) -> None:
+        Rates.__post_init__(self)
+        for name in ("valid_from", "valid_until", "as_of"):
+            day = getattr(self, name)
+            if day is not None and (not isinstance(day, date) or isinstance(day, datetime)):
+                checks.refuse(name, day, "a date such as 2026-12-01 is needed")
+        if self.valid_from and self.valid_until and self.valid_until <= self.valid_from:
+            checks.refuse("valid_until", str(self.valid_until), f"a day after valid_from ({self.valid_from}) is needed")
+
     def holds(self, day: date) -> bool:
         """Whether it is in force on *day* (UTC)."""
         begun = self.valid_from is None or self.valid_from <= day
@@ -103,10 +150,10 @@ def rates_at(prices: Iterable[Price], when: datetime, prompt_tokens: float) -> R
 
     Args:
         prices: Of one model; where several hold, the last one counts.
-        when: When the call begins; must know its time zone.
+        when: When the call begins; one that does not know its time zone is taken for UTC.
         prompt_tokens: The length of its prompt.
     """
-    moment = when.astimezone(UTC)
+    moment = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     holding = [price for price in prices if price.holds(moment.date())]
     return holding[-1].rates(moment, prompt_tokens) if holding else None
 
@@ -114,3 +161,23 @@ def rates_at(prices: Iterable[Price], when: datetime, prompt_tokens: float) -> R
 def cost_usd(rates: Rates, *, prompt_tokens: float, answer_tokens: float) -> float:
     """Return what so many tokens cost in USD, an estimate for choosing: as a float, and without the cache's rates."""
     return (float(rates.input) * prompt_tokens + float(rates.output) * answer_tokens) / 1e6
+
+
+def find(table: Mapping[str, Prices], names: Sequence[str]) -> Prices:
+    """
+    Return the entry of *table* for a model that goes by *names*, or ().
+
+    First by one of the names as it is; then without the vendor's prefix, with dots for dashes, and without the
+    date of its version (``openai/gpt-4.1-2025-04-14`` costs what ``gpt-4.1`` does, ``gpt-4.1-mini`` does not);
+    then by the longest pattern (``llama-*``) that fits.
+    """
+    for name in names:
+        if name in table:
+            return table[name]
+    by_bare_name = {bare(key): prices for key, prices in table.items()}
+    for form in (bare, undated):
+        for name in names:
+            if form(name) in by_bare_name:
+                return by_bare_name[form(name)]
+    patterns = [key for key in table if "*" in key and any(fnmatchcase(name, key) for name in names)]
+    return table[max(patterns, key=len)] if patterns else ()

@@ -16,12 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from failsafe import addresses, checks, key_shape, quirk_rules
-from failsafe.catalog import ModelInfo, Preset, catalog, price_of
+from failsafe import addresses, checks, key_shape, price_rules, quirk_rules
+from failsafe.catalog import ModelInfo, Preset, catalog
 from failsafe.errors import ConfigError
-from failsafe.pricing import FREE, Price, Prices
+from failsafe.pricing import FREE, Prices, find
 from failsafe.secret import Secret, resolve
 
 if TYPE_CHECKING:
@@ -104,7 +102,7 @@ def _settle_wire(config: ProviderConfig, preset: Preset, prefix: str, put: Put) 
     put("query", {**preset.query, **_query(f"{prefix}query", config.query)})
     put("extra", _extra(f"{prefix}extra", config.extra))
     put("upstream", checks.texts(f"{prefix}upstream", _or(config.upstream, preset.upstream)))
-    put("prices", _prices(f"{prefix}prices", config.prices))
+    put("prices", price_rules.checked(f"{prefix}prices", config.prices))
     put("quirks", quirk_rules.checked(f"{prefix}quirks", config.quirks, preset.quirks))
 
 
@@ -168,33 +166,6 @@ def _extra(key: str, value: object) -> dict[str, Any]:
         if name in quirk_rules.RESERVED_FIELDS:
             checks.refuse(f"{key}.{name}", checks.HIDDEN, "this field is set by failsafe")
     return dict(checks.json_value(key, value))
-
-
-def _prices(key: str, value: object) -> dict[str, Prices]:
-    if not isinstance(value, Mapping):
-        checks.refuse(key, value, "a table from each model to its price is needed")
-    return {checks.text(f"a name in {key}", name): _price(f"{key}.{name}", each) for name, each in value.items()}
-
-
-def _price(key: str, value: object) -> Prices:
-    listed = list(value) if isinstance(value, list | tuple) else [value]
-    prices: Prices = ()
-    problem = "at least one price is needed"
-    try:
-        prices = tuple(_checked_price(msgspec.convert(each, Price)) for each in listed)
-    except (msgspec.ValidationError, ValueError, ArithmeticError) as error:
-        problem = str(error)
-    if not prices:
-        checks.refuse(key, value, f"{{ input = 2.0, output = 8.0 }} in USD per million tokens is needed ({problem})")
-    return prices
-
-
-def _checked_price(price: Price) -> Price:
-    for name in ("input", "output", "cached_input", "cache_write"):
-        rate = getattr(price, name)
-        if rate is not None and not (rate.is_finite() and 0 <= rate <= 1_000_000):
-            raise ValueError(f"{name} = {rate}: from 0 to 1000000")
-    return price
 
 
 def _settle_files(config: ProviderConfig, prefix: str, put: Put) -> None:
@@ -361,16 +332,15 @@ def model_info(config: ProviderConfig, model: str) -> ModelInfo:
 def price(config: ProviderConfig, model: str) -> Prices:
     """The rule of :meth:`failsafe.ProviderConfig.price`."""
     own: Mapping[str, Prices] = config.prices
-    names = [name for name, sent in model_map(config).items() if sent == model]
-    for name in (model, *names):
-        found = price_of(own, name)
-        if found is not None:
-            return found
+    names = [model, *(name for name, sent in model_map(config).items() if sent == model)]
     preset = preset_of(config)
-    if preset.local:
-        return FREE
+    found = find(own, names) or find(preset.prices, names)
     # What a server of no known vendor asks for is its own affair, whatever its models are called.
-    return price_of(preset.prices, model) or (price_of(catalog().prices, model) if config.preset else None) or ()
+    if found or config.preset is None:
+        return found
+    if preset.local:
+        return () if addresses.host_matches(addresses.parse("base_url", config.base_url).host, preset.hosts) else FREE
+    return find(catalog().prices, names)
 
 
 def shown(config: ProviderConfig) -> str:
@@ -392,7 +362,11 @@ def _usual(config: ProviderConfig) -> dict[str, Any]:
         for each in fields(config)
         if each.init and each.name not in {"name", "base_url", "api_key"}
     }
-    of_preset = {name: getattr(preset, name) for name in own if name in Preset.__struct_fields__ and name != "models"}
+    of_preset = {
+        name: getattr(preset, name)
+        for name in own
+        if name in Preset.__struct_fields__ and name not in {"models", "prices"}
+    }
     named = config.name if config.name in catalog().presets else None
     return {**own, **of_preset, "preset": named, "connect_timeout": _connect_timeout(preset)}
 

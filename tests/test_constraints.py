@@ -6,6 +6,8 @@ import math
 from typing import Any, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from failsafe.config import ProviderConfig
 from failsafe.constraints import Constraints, RoutingOptions, checked, ruled_out, split
@@ -19,6 +21,7 @@ def provider(name: str, *tags: str) -> ProviderConfig:
 
 FAST, CHEAP, FAR = provider("fast", "eu", "paid"), provider("cheap", "eu"), provider("far", "us")
 ALL = [FAST, CHEAP, FAR]
+WORDS = ["fast", "cheap", "far", "eu", "us", "paid"]
 
 
 def left(**options: Any) -> list[str]:
@@ -71,7 +74,10 @@ def test_the_reasons_are_in_words() -> None:
     assert ruled_out(constraints, CHEAP, 0.01) is None
     assert ruled_out(constraints, CHEAP, 0.0123) == "would cost about $0.0123, above max_cost_usd = 0.01"
     unknown = ruled_out(constraints, CHEAP, None)
-    assert unknown == "its price is not known, and the call has max_cost_usd = 0.01; set prices for it"
+    assert unknown == (
+        "its price is not known, and the call has max_cost_usd = 0.01; "
+        "set prices = { MODEL = { input = ..., output = ... } } under [providers.cheap]"
+    )
 
 
 def test_a_misspelt_name_is_refused_with_a_suggestion() -> None:
@@ -81,8 +87,9 @@ def test_a_misspelt_name_is_refused_with_a_suggestion() -> None:
 
 
 def test_a_call_that_leaves_nobody_is_refused() -> None:
-    assert "somebody must be left to ask: fast, cheap, far serve this model" in refused(exclude=["eu", "us"])
-    assert "somebody must be left" in refused(only="us", exclude="far")
+    nobody = "this leaves nobody to ask: fast, cheap, far serve this model; nothing was sent"
+    assert refused(exclude=["us", "eu"]) == f"exclude = 'eu, us': {nobody}"
+    assert refused(only="us", exclude="far") == f"only = 'us': beside exclude = far {nobody}"
     with pytest.raises(InvalidRequest, match="fast, cheap serve this model"):
         checked({"only": "far"}, [FAST, CHEAP], ALL)
 
@@ -91,14 +98,45 @@ def test_a_provider_that_does_not_serve_the_model_may_be_excluded() -> None:
     assert checked({"exclude": "far"}, [FAST, CHEAP], ALL).exclude == {"far"}
 
 
-@pytest.mark.parametrize("value", [[], (), b"fast", 7, [7], {"fast": 1}])
+@pytest.mark.parametrize("value", [[], (), b"fast", bytearray(b"fast"), 7, [7], {"fast": 1}])
 def test_names_of_a_wrong_kind_are_refused(value: Any) -> None:
     assert "the name or tag of a provider" in refused(only=value)
 
 
-@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "1", True, []])
+def test_a_list_of_nobody_excludes_nobody() -> None:
+    assert left(exclude=[]) == ["fast", "cheap", "far"]
+
+
+def test_a_cap_of_nothing_leaves_those_that_cost_nothing() -> None:
+    constraints = checked({"max_cost_usd": 0}, ALL, ALL)
+    assert ruled_out(constraints, FAST, 0.0) is None
+    assert "above max_cost_usd = 0" in str(ruled_out(constraints, FAST, 1e-9))
+
+
+def test_the_largest_wait_is_a_day() -> None:
+    assert checked({"max_latency_ms": 86_400_000}, ALL, ALL).max_latency_ms == 86_400_000.0
+    assert "at most 86400000 is needed" in refused(max_latency_ms=86_400_001)
+    assert "above 0" in refused(max_latency_ms=0)
+
+
+def test_a_name_that_looks_like_a_key_is_not_repeated() -> None:
+    assert "sk-marked-4711" not in refused(only="sk-marked-4711-do-not-show")
+
+
+@given(st.sets(st.sampled_from(WORDS)), st.sets(st.sampled_from(WORDS)))
+def test_only_and_exclude_choose_as_sets_do(only: set[str], exclude: set[str]) -> None:
+    named = {each.name: {each.name, *each.tags} for each in ALL}
+    expected = [name for name, words in named.items() if (not only or only & words) and not exclude & words]
+    options = {"only": only or None, "exclude": exclude}
+    if expected:
+        assert left(**options) == expected
+    else:
+        assert "leaves nobody" in refused(**options)
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, 10**400, "1", True, []])
 @pytest.mark.parametrize("option", ["max_cost_usd", "max_latency_ms"])
-def test_limits_are_numbers_above_0(option: str, value: Any) -> None:
+def test_limits_are_finite_numbers(option: str, value: Any) -> None:
     assert f"{option} = " in refused(**{option: value})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -32,8 +33,8 @@ def test_a_character_of_chinese_is_about_a_token() -> None:
 
 
 def test_every_message_counts_with_its_role() -> None:
-    one = tokens([{"role": "user", "content": "hi"}])
-    assert tokens([{"role": "user", "content": "hi"}] * 10) == 10 * one
+    one = tokens([{"role": "user", "content": "four"}])
+    assert tokens([{"role": "user", "content": "four"}] * 10) == 10 * one
 
 
 def test_an_image_does_not_count_by_the_length_of_its_base64() -> None:
@@ -50,6 +51,50 @@ def test_tools_and_tool_calls_count() -> None:
         {"role": "tool", "tool_call_id": "1", "content": "found"},
     ]
     assert tokens(history) > 1000
+
+
+def test_an_empty_text_is_no_image() -> None:
+    assert tokens([{"role": "user", "content": [{"type": "text", "text": ""}]}]) < 10
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "A" * 100_000, "format": "wav"}},
+        {"type": "file", "file": {"file_data": "A" * 100_000}},
+    ],
+)
+def test_no_attachment_counts_by_the_length_of_its_data(part: dict[str, Any]) -> None:
+    assert 100 < tokens([{"role": "user", "content": [part]}]) < 2000
+
+
+def test_the_schema_of_the_answer_counts() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string", "description": "d" * 400, "minLength": 1}}}
+    form = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}
+    assert 100 < tokens("hi", response_format=form) < 200
+
+
+def test_reasoning_and_refusals_of_earlier_turns_count() -> None:
+    content = [{"type": "thinking", "thinking": "x" * 400}, {"type": "refusal", "refusal": "y" * 400}]
+    history = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content}]
+    assert 200 < tokens(history) < 250
+
+
+def test_a_large_text_is_never_copied_whole() -> None:
+    request = build_request("你" * 2_000_000, "m", {})
+    tracemalloc.start()
+    try:
+        estimate = prompt_tokens(request)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert estimate == 1_500_000 + 4
+    assert peak < 2_000_000  # the text has 4,000,000 bytes in memory and 6,000,000 in UTF-8
+
+
+@given(st.text(), st.text())
+def test_a_longer_text_is_never_estimated_shorter(one: str, other: str) -> None:
+    assert tokens(one + other or "x") >= max(tokens(one or "x"), tokens(other or "x")) - 1
 
 
 @given(st.text())

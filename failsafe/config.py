@@ -96,7 +96,7 @@ class ProviderConfig:
         rate_limiter: How many requests and tokens a minute it is sent.
         adaptive_concurrency: A limit on calls under way that finds its own height; not beside a ``bulkhead``.
         retry_budget: How many extra tries it is put to.
-        prices: USD per million tokens by model, as asked for or as sent: ``{"gpt-4.1": {"input": 2.0,
+        prices: USD per million tokens by model, as asked for or as sent, or by pattern: ``{"gpt-4.1": {"input": 2.0,
             "output": 8.0}}``, or a list of such tables for different days (:class:`failsafe.pricing.Price`).
             They come before the catalogue's.
         tags: Words of your own that ``only=`` and ``exclude=`` of a call may name.

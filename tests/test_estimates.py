@@ -75,7 +75,11 @@ def test_the_schema_of_the_answer_counts() -> None:
 
 
 def test_reasoning_and_refusals_of_earlier_turns_count() -> None:
-    content = [{"type": "thinking", "thinking": "x" * 400}, {"type": "refusal", "refusal": "y" * 400}]
+    content: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": "x" * 400},
+        {"type": "refusal", "refusal": "y" * 400},
+    ]
+    content += [{"type": "thinking", "thinking": None}]  # what another client kept of a hidden thought
     history = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content}]
     assert 200 < tokens(history) < 250
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import NamedTuple
 
 from failsafe import checks, forking
 from failsafe.clock import SYSTEM_CLOCK, Clock
@@ -26,12 +25,8 @@ _MOST_PENALTY = 60.0
 """Seconds; bounds of what a failure makes of the level, whatever it was before."""
 
 
-class _State(NamedTuple):
-    """The figures of one moment; a new one takes its place as a whole, so readers need no lock."""
-
-    at: float
-    level: float
-    usual: float | None  # None until there was a success
+_State = tuple[float, float, float | None]
+"""When the last answer came, the level it left, and what is usual (None until there was a success)."""
 
 
 class PeakEwma:
@@ -62,7 +57,7 @@ class PeakEwma:
         self._memory = self._decay * _MEMORY
         self._clock = clock
         self._lock = threading.Lock()
-        self._state: _State | None = None  # guarded by _lock for writing
+        self._state: _State | None = None  # guarded by _lock for writing; replaced as one, so readers need no lock
         forking.register(self)
 
     @property
@@ -87,7 +82,7 @@ class PeakEwma:
         now = self._clock.monotonic()
         with self._lock:
             state = self._state
-            self._state = _State(now, seconds, seconds) if state is None else self._followed(state, now, seconds)
+            self._state = (now, seconds, seconds) if state is None else self._followed(state, now, seconds)
 
     def failed(self, seconds: float) -> None:
         """
@@ -102,29 +97,29 @@ class PeakEwma:
             reading = 0.0 if state is None else self._read(state, now)
             penalty = max(2.0 * reading, _LEAST_PENALTY, seconds)  # NaN comes last: it replaces nothing
             level = max(reading, min(penalty, _MOST_PENALTY))
-            self._state = _State(now, level, None if state is None else state.usual)
+            self._state = now, level, None if state is None else state[2]
 
     def _read(self, state: _State, now: float) -> float:
-        elapsed = now - state.at
+        at, level, usual = state
+        elapsed = now - at
         if not elapsed > 0.0:  # also the same moment, a clock that went back, and NaN
-            return state.level
+            return level
         kept = math.exp(-elapsed / self._decay)
-        if state.usual is None:
-            return state.level * kept
-        return state.usual * math.exp(-elapsed / self._memory) + (state.level - state.usual) * kept
+        return level * kept if usual is None else _drifted(level, usual, kept, math.exp(-elapsed / self._memory))
 
     def _followed(self, state: _State, now: float, seconds: float) -> _State:
-        elapsed = now - state.at
-        kept = math.exp(-elapsed / self._decay) if elapsed > 0.0 else 1.0
-        reading = self._read(state, now)
-        level = seconds if seconds >= reading else min(reading, seconds + (state.level - seconds) * kept)
-        if state.usual is None:
-            usual = seconds
-        elif seconds < state.usual:
-            usual = seconds + (state.usual - seconds) * kept
+        at, level, usual = state
+        elapsed = now - at
+        kept = remembered = 1.0
+        if elapsed > 0.0:
+            kept, remembered = math.exp(-elapsed / self._decay), math.exp(-elapsed / self._memory)
+        if usual is None:
+            reading, usual = level * kept, seconds
         else:
-            usual = seconds + (state.usual - seconds) * (math.exp(-elapsed / self._memory) if elapsed > 0.0 else 1.0)
-        return _State(now, level, min(usual, level))
+            reading = _drifted(level, usual, kept, remembered)
+            usual = seconds + (usual - seconds) * (kept if seconds < usual else remembered)
+        level = seconds if seconds >= reading else min(reading, seconds + (level - seconds) * kept)
+        return now, level, min(usual, level)
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -132,3 +127,8 @@ class PeakEwma:
     def __repr__(self) -> str:
         reading = self.seconds
         return f"<PeakEwma {'-' if reading is None else f'{reading:.3f} s'}>"
+
+
+def _drifted(level: float, usual: float, kept: float, remembered: float) -> float:
+    """Where *level* is after it has *kept* so much of its height above what is *usual* and *remembered*."""
+    return usual * remembered + (level - usual) * kept

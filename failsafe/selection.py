@@ -9,18 +9,23 @@ from typing import Protocol, TypeVar
 from failsafe.clock import Random
 
 
-class Ranked(Protocol):
-    """What the order is decided by."""
-
-    @property
-    def priority(self) -> int:
-        """Smaller is asked first."""
+class Weighted(Protocol):
+    """What equals are drawn by."""
 
     @property
     def weight(self) -> float:
         """The share of first places among equals in priority; above 0."""
 
 
+class Ranked(Weighted, Protocol):
+    """What the order is decided by."""
+
+    @property
+    def priority(self) -> int:
+        """Smaller is asked first."""
+
+
+WeightedT = TypeVar("WeightedT", bound=Weighted)
 RankedT = TypeVar("RankedT", bound=Ranked)
 
 
@@ -29,7 +34,7 @@ def by_priority(candidates: Iterable[RankedT]) -> tuple[tuple[RankedT, ...], ...
     return tuple(tuple(equals) for _, equals in groupby(sorted(candidates, key=_priority), key=_priority))
 
 
-def draw(groups: Iterable[Sequence[RankedT]], random: Random) -> list[RankedT]:
+def draw(groups: Iterable[Sequence[WeightedT]], random: Random) -> list[WeightedT]:
     """
     The order for one call: group after group, equals drawn by weight.
 
@@ -37,7 +42,7 @@ def draw(groups: Iterable[Sequence[RankedT]], random: Random) -> list[RankedT]:
     still to be placed (https://doi.org/10.1016/j.ipl.2005.11.003, Efraimidis and Spirakis, with the
     logarithms of their keys, which do not vanish for small weights).
     """
-    ordered: list[RankedT] = []
+    ordered: list[WeightedT] = []
     for group in groups:
         if len(group) == 1:
             ordered.append(group[0])

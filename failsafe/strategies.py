@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heapify, heapreplace
 from itertools import groupby
 from typing import NamedTuple
+
+import msgspec
 
 from failsafe.clock import Random
 from failsafe.errors import ConfigError
 from failsafe.selection import draw
 
 
-class Snapshot(NamedTuple):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """
     One candidate at the moment of a call.
 
@@ -42,11 +45,6 @@ class Snapshot(NamedTuple):
     share: float = 1.0
     typical: float | None = None
 
-    @property
-    def priority(self) -> int:
-        """The tier, under the name that :func:`failsafe.selection.draw` knows."""
-        return self.tier
-
 
 class Circumstances(NamedTuple):
     """
@@ -65,7 +63,7 @@ class Circumstances(NamedTuple):
     max_latency: float | None = None
 
 
-_TRIED_ANYWAY = 0.05
+_TRIED_ANYWAY = 0.1
 """The share of calls for which a provider above the latency limit keeps its place."""
 
 Strategy = Callable[[Sequence[Snapshot], Circumstances], Sequence[Snapshot]]
@@ -82,30 +80,39 @@ def round_robin(candidates: Sequence[Snapshot], circumstances: Circumstances) ->
     Each in its turn, ``weight`` times as often, and as evenly spread as whole numbers allow.
 
     Candidate i has its k-th turn at (k + 1/2) / weight; the turns of all are lined up by that time.
-    This gives the shares of nginx's smooth weighted round robin without remembering anything.
+    This gives the shares of nginx's smooth weighted round robin without remembering anything. The
+    second place takes turns too, among the calls with the same first: what a candidate that is down leaves
+    to be done falls on all others, not on its neighbour.
     """
-    if len(candidates) == 1:
-        return candidates
-    first = _whose_turn(candidates, circumstances.turn)
-    return [*candidates[first:], *candidates[:first]]
+    left = list(candidates)
+    ordered: list[Snapshot] = []
+    turn = circumstances.turn
+    while left and len(ordered) < 2:
+        place, turn = _whose_turn(left, turn)
+        ordered.append(left.pop(place))
+    return ordered + left
 
 
-def _whose_turn(candidates: Sequence[Snapshot], turn: int) -> int:
-    """The place of the candidate with turn number *turn* (from 0) when their turns are lined up by time."""
+def _whose_turn(candidates: Sequence[Snapshot], turn: int) -> tuple[int, int]:
+    """
+    The place of the candidate with turn number *turn* (from 0) when their turns are lined up by time.
+
+    And how many turns that one had before.
+    """
     weights = [candidate.weight for candidate in candidates]
-    total = sum(weights)
     if min(weights) == max(weights):
-        return turn % len(weights)
+        return turn % len(weights), turn // len(weights)
     # Before this time no more turns have passed than asked for; the few that are left are counted one by one.
-    time = max(0.0, (turn - len(weights)) / total)
-    had = [max(0, math.ceil(time * weight - 0.5)) for weight in weights]
-    passed = sum(had)
-    while True:
-        place = min(range(len(weights)), key=lambda index: (had[index] + 0.5) / weights[index])
-        if passed >= turn:
-            return place
+    time = max(0.0, (turn - len(weights)) / sum(weights))
+    had = [int(time * weight + 0.5) for weight in weights]
+    due = [((had[place] + 0.5) / weight, place) for place, weight in enumerate(weights)]
+    heapify(due)
+    for _ in range(turn - sum(had)):
+        place = due[0][1]
         had[place] += 1
-        passed += 1
+        heapreplace(due, ((had[place] + 0.5) / weights[place], place))
+    place = due[0][1]
+    return place, had[place]
 
 
 def least_in_flight(candidates: Sequence[Snapshot], circumstances: Circumstances) -> Sequence[Snapshot]:
@@ -123,27 +130,30 @@ def lowest_latency(candidates: Sequence[Snapshot], circumstances: Circumstances)
     (https://doi.org/10.1109/71.963420, Mitzenmacher). Nothing is known of a candidate before its first
     answer: it counts as fast while nobody waits for it, and as the slowest while somebody does.
     """
-    loads = _loads(candidates)
-    by_load = sorted(candidates, key=lambda candidate: loads[candidate.name])
+    random = circumstances.random
+    by_load = sorted(candidates, key=lambda candidate: (_load(candidate), random.random()))
     if len(by_load) > 2:
-        one, other = circumstances.random.sample(range(len(by_load)), 2)
+        one, other = random.sample(range(len(by_load)), 2)
         by_load.insert(0, by_load.pop(min(one, other)))
     return by_load
 
 
-def _loads(candidates: Iterable[Snapshot]) -> dict[str, float]:
-    loads = {}
-    for candidate in candidates:
-        if candidate.latency is None:
-            loads[candidate.name] = math.inf if candidate.in_flight else 0.0
-        else:
-            loads[candidate.name] = candidate.latency * (candidate.in_flight + 1)
-    return loads
+_UNKNOWN = 1e9
+"""Seconds, more than anything measured: what an unknown latency counts as while its first answer is awaited."""
+_INSTANT = 1e-9
+"""Seconds: what no time at all counts as, so that even then the attempts under way are shared."""
 
 
-def cheapest(candidates: Sequence[Snapshot], _circumstances: Circumstances) -> Sequence[Snapshot]:
-    """By the estimated cost of this request; among equals the faster first, unknown prices last."""
-    return sorted(candidates, key=lambda candidate: (_or_last(candidate.cost), _or_last(candidate.latency)))
+def _load(candidate: Snapshot) -> float:
+    if candidate.latency is None:
+        return _UNKNOWN * (candidate.in_flight + 1) if candidate.in_flight else 0.0
+    return (candidate.latency or _INSTANT) * (candidate.in_flight + 1)
+
+
+def cheapest(candidates: Sequence[Snapshot], circumstances: Circumstances) -> Sequence[Snapshot]:
+    """By the estimated cost of this request, unknown prices last; equals by load, as in :func:`lowest_latency`."""
+    random = circumstances.random
+    return sorted(candidates, key=lambda candidate: (_or_last(candidate.cost), _load(candidate), random.random()))
 
 
 def _or_last(value: float | None) -> float:
@@ -160,6 +170,8 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 """The shipped strategies by name. ``priority`` is ``weighted`` among equals, with the priorities as tiers."""
 
+_SHIPPED = frozenset(map(id, STRATEGIES.values()))
+
 
 def order(strategy: Strategy, candidates: Iterable[Snapshot], circumstances: Circumstances) -> list[Snapshot]:
     """
@@ -172,6 +184,7 @@ def order(strategy: Strategy, candidates: Iterable[Snapshot], circumstances: Cir
 
     Raises:
         ConfigError: *strategy* did not return each candidate once.
+        Exception: Whatever a strategy of your own raises, unchanged.
     """
     tiers = groupby(sorted(candidates, key=_tier), key=_tier)
     ordered: list[Snapshot] = []
@@ -187,12 +200,25 @@ def _tier(candidate: Snapshot) -> int:
 def _in_tier(strategy: Strategy, tier: list[Snapshot], circumstances: Circumstances) -> Sequence[Snapshot]:
     if len(tier) == 1:
         return tier
-    ordered = strategy(tier, circumstances)
-    if len(ordered) != len(tier) or set(map(id, ordered)) != set(map(id, tier)):
-        name = getattr(strategy, "__name__", repr(strategy))
-        raise ConfigError(f"selection.strategy {name}: it must return each of the {len(tier)} candidates it got, once")
+    ordered = strategy(tier, circumstances) if id(strategy) in _SHIPPED else _checked(strategy, tier, circumstances)
     ordered = _slow_start(ordered, circumstances.random)
     return ordered if circumstances.sticky is None else _sticky_first(ordered, circumstances.sticky)
+
+
+def _checked(strategy: Strategy, tier: list[Snapshot], circumstances: Circumstances) -> Sequence[Snapshot]:
+    """
+    What a strategy of somebody's own returns, if it is an order.
+
+    Whoever it left out is not put back: that may have been on purpose, and no prompt goes where nobody sent it.
+    """
+    ordered: object = strategy(tier.copy(), circumstances)  # a copy: it may take out what it likes
+    if isinstance(ordered, Sequence) and len(ordered) == len(tier) and set(map(id, ordered)) == set(map(id, tier)):
+        return ordered
+    name = getattr(strategy, "__name__", repr(strategy))
+    raise ConfigError(
+        f"selection.strategy {name}: it must return each of the {len(tier)} candidates it got, once, as a list; "
+        "to leave providers out of a call, use only= or exclude="
+    )
 
 
 def _slow_start(ordered: Sequence[Snapshot], random: Random) -> Sequence[Snapshot]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from failsafe.clock import Random
 from failsafe.errors import ConfigError
 from failsafe.policy_config import STRATEGIES as NAMES
-from failsafe.strategies import STRATEGIES, Circumstances, Snapshot, order, slow_start_share
+from failsafe.strategies import STRATEGIES, Circumstances, Snapshot, Strategy, order, slow_start_share
 
 AMOUNTS = st.none() | st.floats(0, 1e6)
 SNAPSHOTS = st.lists(
@@ -66,7 +67,8 @@ def test_nobody_is_lost_or_doubled_and_tiers_hold(
     strategy: str, snapshots: list[Snapshot], turn: int, seed: int, sticky: str | None, most: float | None
 ) -> None:
     ordered = order(STRATEGIES[strategy], snapshots, seen(turn, seed, sticky, most))
-    assert sorted(ordered) == sorted(snapshots)
+    assert {snapshot.name: snapshot for snapshot in ordered} == {snapshot.name: snapshot for snapshot in snapshots}
+    assert len(ordered) == len(snapshots)
     assert ordered == order(STRATEGIES[strategy], snapshots, seen(turn, seed, sticky, most))
     if most is None:
         assert [snapshot.tier for snapshot in ordered] == sorted(snapshot.tier for snapshot in snapshots)
@@ -77,14 +79,17 @@ def test_weights_decide_how_often_somebody_is_first() -> None:
     assert 0.71 < counts["a"] / 2000 < 0.79
 
 
-def test_round_robin_takes_turns() -> None:
+def test_round_robin_takes_turns_and_so_do_those_who_stand_in() -> None:
     three = [Snapshot(name) for name in "abc"]
-    assert [names(order(STRATEGIES["round_robin"], three, seen(turn))) for turn in range(4)] == [
-        "abc",
-        "bca",
-        "cab",
-        "abc",
-    ]
+    turns = [names(order(STRATEGIES["round_robin"], three, seen(turn))) for turn in range(7)]
+    assert turns == ["abc", "bac", "cab", "acb", "bca", "cba", "abc"]
+
+
+def test_round_robin_divides_the_work_of_one_that_is_down_by_weight() -> None:
+    three = some(a_weight=4.0, b_weight=2.0, c_weight=1.0)
+    orders = [order(STRATEGIES["round_robin"], three, seen(turn)) for turn in range(7 * 60)]
+    stand_ins = Counter(ordered[1].name for ordered in orders if ordered[0].name == "a")
+    assert stand_ins == {"b": 160, "c": 80}
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5))
@@ -93,6 +98,21 @@ def test_round_robin_gives_each_its_weight_in_every_cycle(weights: list[int]) ->
     cycle = sum(weights)
     counts = firsts("round_robin", snapshots, 3 * cycle)
     assert counts == {str(place): 3 * weight for place, weight in enumerate(weights)}
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=8), st.integers(0, 2000))
+def test_round_robin_never_strays_far_from_the_shares(weights: list[float], calls: int) -> None:
+    snapshots = [Snapshot(str(place), weight=weight) for place, weight in enumerate(weights)]
+    counts = firsts("round_robin", snapshots, calls)
+    for snapshot in snapshots:
+        assert abs(counts[snapshot.name] - calls * snapshot.weight / sum(weights)) <= len(weights) / 2 + 1
+
+
+@pytest.mark.parametrize("weights", [(5e-324, 1.0, 1e6), (1e-300, 1e6, 1e6), (1e6, 1e6, 1e6)])
+def test_round_robin_stands_any_weight_and_any_turn(weights: tuple[float, ...]) -> None:
+    snapshots = [Snapshot(str(place), weight=weight) for place, weight in enumerate(weights)]
+    for turn in (0, 1, 10**9, 2**53, 10**18):
+        assert sorted(names(order(STRATEGIES["round_robin"], snapshots, seen(turn)))) == ["0", "1", "2"]
 
 
 def test_round_robin_spreads_the_turns_of_the_heavy_one() -> None:
@@ -141,9 +161,33 @@ def test_the_cheapest_is_first_and_an_unknown_price_is_never_cheap() -> None:
     assert names(order(STRATEGIES["cheapest"], priced, seen())) == "dcba"
 
 
-def test_among_equal_prices_the_faster_is_first() -> None:
-    equal = [Snapshot("a", cost=1.0), Snapshot("b", cost=1.0, latency=2.0), Snapshot("c", cost=1.0, latency=1.0)]
-    assert names(order(STRATEGIES["cheapest"], equal, seen())) == "cba"
+def test_among_equal_prices_the_faster_is_first_and_what_is_under_way_counts() -> None:
+    equal = [Snapshot("b", cost=1.0, latency=2.0), Snapshot("c", cost=1.0, latency=1.0)]
+    assert names(order(STRATEGIES["cheapest"], equal, seen())) == "cb"
+    busy = [Snapshot("b", cost=1.0, latency=2.0), Snapshot("c", cost=1.0, latency=1.0, in_flight=2)]
+    assert names(order(STRATEGIES["cheapest"], busy, seen())) == "bc"
+
+
+def test_among_equal_prices_somebody_unknown_is_tried_by_one_call_at_a_time() -> None:
+    idle = [Snapshot("a", cost=1.0, latency=0.1), Snapshot("new", cost=1.0)]
+    assert names(order(STRATEGIES["cheapest"], idle, seen())) == "newa"
+    asked = [Snapshot("a", cost=1.0, latency=0.1), Snapshot("new", cost=1.0, in_flight=1)]
+    assert names(order(STRATEGIES["cheapest"], asked, seen())) == "anew"
+
+
+@pytest.mark.parametrize("strategy", ["lowest_latency", "cheapest"])
+@pytest.mark.parametrize("latency", [None, 0.0, 0.5])
+def test_those_who_are_alike_in_everything_are_drawn(strategy: str, latency: float | None) -> None:
+    alike = [Snapshot(name, latency=latency, cost=0.0) for name in "abc"]
+    counts = firsts(strategy, alike, 900)
+    assert all(240 < counts[name] < 360 for name in "abc")
+
+
+@pytest.mark.parametrize("strategy", ["lowest_latency", "cheapest"])
+@pytest.mark.parametrize("latency", [None, 0.0, 0.5])
+def test_what_is_under_way_is_shared_even_by_the_instant_and_the_unknown(strategy: str, latency: float | None) -> None:
+    two = [Snapshot("a", latency=latency, in_flight=3), Snapshot("b", latency=latency, in_flight=2)]
+    assert firsts(strategy, two, 20) == {"b": 20}
 
 
 # What holds for all.
@@ -185,7 +229,7 @@ def test_who_takes_longer_than_the_limit_comes_last_the_fastest_first() -> None:
 def test_one_that_is_too_slow_is_tried_now_and_then_by_one_call_at_a_time() -> None:
     idle = [Snapshot("a", cost=1.0, typical=5.0), Snapshot("b", cost=2.0, typical=0.5)]
     counts = firsts("cheapest", idle, 1000, max_latency=1.0)
-    assert 20 < counts["a"] < 90
+    assert 70 < counts["a"] < 130
     busy = [Snapshot("a", cost=1.0, typical=5.0, in_flight=1), Snapshot("b", cost=2.0, typical=0.5)]
     assert firsts("cheapest", busy, 200, max_latency=1.0) == {"b": 200}
 
@@ -207,22 +251,73 @@ def test_the_share_grows_in_a_line(since: float, whole: float, share: float) -> 
     assert slow_start_share(since, whole) == share
 
 
-def test_a_strategy_of_ones_own_must_return_everybody_once() -> None:
-    two = [Snapshot("a"), Snapshot("b")]
+TWO = [Snapshot("a"), Snapshot("b")]
 
-    def forgets(candidates: Sequence[Snapshot], _: Circumstances) -> Sequence[Snapshot]:
-        return candidates[:1]
 
-    def doubles(candidates: Sequence[Snapshot], _: Circumstances) -> Sequence[Snapshot]:
-        return [candidates[0], candidates[0]]
-
+def test_a_strategy_of_ones_own_decides_within_a_tier() -> None:
     def reverses(candidates: Sequence[Snapshot], _: Circumstances) -> Sequence[Snapshot]:
         return candidates[::-1]
 
-    assert names(order(reverses, two, seen())) == "ba"
-    for wrong in (forgets, doubles):
-        with pytest.raises(ConfigError, match=f"{wrong.__name__}: it must return each of the 2 candidates"):
-            order(wrong, two, seen())
+    assert names(order(reverses, [*TWO, Snapshot("c", tier=1), Snapshot("d", tier=1)], seen())) == "badc"
+
+
+def forgets(candidates: Any, _: Circumstances) -> Any:
+    return candidates[:1]
+
+
+def takes_out(candidates: Any, _: Circumstances) -> Any:
+    candidates.pop()
+    return candidates
+
+
+def doubles(candidates: Any, _: Circumstances) -> Any:
+    return [candidates[0], candidates[0]]
+
+
+def invents(candidates: Any, _: Circumstances) -> Any:
+    return [candidates[0], Snapshot("b")]
+
+
+def adds(candidates: Any, _: Circumstances) -> Any:
+    return [*candidates, Snapshot("z")]
+
+
+def returns_nothing(candidates: Any, _: Circumstances) -> Any:
+    candidates.sort(key=lambda each: each.name)
+
+
+def yields(candidates: Any, _: Circumstances) -> Any:
+    yield from candidates
+
+
+def names_them(candidates: Any, _: Circumstances) -> Any:
+    return [each.name for each in candidates]
+
+
+@pytest.mark.parametrize(
+    "wrong", [forgets, takes_out, doubles, invents, adds, returns_nothing, yields, names_them], ids=lambda f: f.__name__
+)
+def test_a_strategy_that_returns_anything_else_is_refused_and_nobody_is_lost(wrong: Strategy) -> None:
+    with pytest.raises(ConfigError, match=f"{wrong.__name__}: it must return each of the 2 candidates it got, once"):
+        order(wrong, TWO, seen())
+    assert names(TWO) == "ab"
+
+
+def test_what_a_strategy_of_ones_own_raises_is_the_callers_to_see() -> None:
+    def fails(candidates: Sequence[Snapshot], _: Circumstances) -> Sequence[Snapshot]:
+        raise KeyError("no such figure")
+
+    with pytest.raises(KeyError, match="no such figure"):
+        order(fails, TWO, seen())
+
+
+def test_a_strategy_may_be_an_object_without_a_name() -> None:
+    class Wrong:
+        def __call__(self, candidates: Sequence[Snapshot], _: Circumstances) -> Sequence[Snapshot]:
+            return ()
+
+    with pytest.raises(ConfigError, match="Wrong object"):
+        order(Wrong(), TWO, seen())
 
 
 def test_nobody_and_one_need_no_strategy() -> None:

@@ -45,8 +45,11 @@ def test_the_examples_of_the_composition_guide_run(capsys: pytest.CaptureFixture
 
 def test_the_examples_of_the_limits_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
     names = run_examples("limits.md")
-    assert "<AdaptiveConcurrency billing 0/5 in flight, 0 waiting>" in capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
+    assert "<AdaptiveConcurrency billing 0/5 in flight, 0 waiting>" in printed
     assert names["bulkhead"].stats().in_flight == names["limit"].stats().in_flight == 0
+    assert "<RateLimiter openai 500 requests a minute, 200,000 tokens a minute>" in printed
+    assert names["limiter"].stats().granted == 5
 
 
 def test_the_examples_of_the_hedging_guide_run(capsys: pytest.CaptureFixture[str]) -> None:

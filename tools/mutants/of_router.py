@@ -1,0 +1,110 @@
+"""The way of a call over the providers."""
+
+from __future__ import annotations
+
+from tools.mutants.running import Mutant
+
+_ATTEMPTS = (
+    Mutant(
+        "an interrupted attempt keeps its permit",
+        "attempts.py",
+        "            if permit is not None:\n                permit.release()\n            endpoint",
+        "            endpoint",
+    ),
+    Mutant(
+        "an interrupted attempt keeps its key's trial",
+        "attempts.py",
+        "            endpoint.give_back(key, course.model)\n            raise",
+        "            raise",
+    ),
+    Mutant(
+        "a refusal of the budget keeps the permit",
+        "attempts.py",
+        "        permit.release()\n        return out_of_budget(course)",
+        "        return out_of_budget(course)",
+    ),
+    Mutant(
+        "a neutral outcome keeps the permit",
+        "attempts.py",
+        "            permit.release()\n        else:",
+        "            pass\n        else:",
+    ),
+    Mutant(
+        "one poison call opens the breaker",
+        "attempts.py",
+        "soft = effect is BreakerEffect.SOFT or course.struck",
+        "soft = effect is BreakerEffect.SOFT",
+    ),
+    Mutant(
+        "a rate limit counts in the streak",
+        "attempts.py",
+        "soft = effect is BreakerEffect.SOFT or course.struck",
+        "soft = course.struck",
+    ),
+    Mutant(
+        "a first try costs a token",
+        "attempts.py",
+        "(course.tries and not endpoint.budget.try_spend())",
+        "not endpoint.budget.try_spend()",
+    ),
+    Mutant("further tries cost nothing", "attempts.py", "(course.tries and not endpoint.budget.try_spend())", "False"),
+    Mutant(
+        "the breaker is not told of a success",
+        "attempts.py",
+        "                permit.success()\n",
+        "                permit.release()\n",
+    ),
+    Mutant(
+        "the deadline is not passed to the attempt",
+        "attempts.py",
+        "deadline=self._deadline.sooner(limit)",
+        "deadline=self._deadline",
+    ),
+    Mutant(
+        "a hurried caller's timeout is the provider's failure",
+        "attempts.py",
+        "        return BreakerEffect.NEUTRAL\n    return REACTIONS",
+        "        return BreakerEffect.FAILURE\n    return REACTIONS",
+    ),
+)
+
+_FAILOVER = (
+    Mutant(
+        "a wait longer than the cap is slept",
+        "failover.py",
+        "if soonest > self._shared.config.retry.retry_after_cap or pause >= self._deadline.left:",
+        "if pause >= self._deadline.left:",
+    ),
+    Mutant(
+        "a wait past the deadline is slept",
+        "failover.py",
+        "if soonest > self._shared.config.retry.retry_after_cap or pause >= self._deadline.left:",
+        "if soonest > self._shared.config.retry.retry_after_cap:",
+    ),
+    Mutant(
+        "one round too many",
+        "failover.py",
+        "self._attempts.round > self._shared.config.retry.max_retries",
+        "self._attempts.round > self._shared.config.retry.max_retries + 1",
+    ),
+    Mutant(
+        "one try of a provider too many",
+        "failover.py",
+        "        if course.tries > allowed and not course.over:",
+        "        if course.tries > allowed + 1 and not course.over:",
+    ),
+    Mutant(
+        "rounds in which nobody was asked count",
+        "failover.py",
+        "        if anyone_asked:\n            self._rest_the_tried()\n            self._attempts.round += 1\n",
+        "        if anyone_asked:\n            self._rest_the_tried()\n        self._attempts.round += 1\n",
+    ),
+    Mutant(
+        "a cancelled call goes on",
+        "failover.py",
+        "        if failure.fault is Fault.CANCELLED:\n",
+        "        if False:\n",
+    ),
+)
+
+MUTANTS = (*_ATTEMPTS, *_FAILOVER)

@@ -239,6 +239,15 @@ def test_an_estimate_is_put_right_in_both_directions() -> None:
     assert paced.stats().tokens_left == pytest.approx(0)
 
 
+def test_a_full_bucket_pays_for_what_was_used_above_the_estimate() -> None:
+    """A bucket that has been full for long has nothing laid by."""
+    clock = FakeClock()
+    paced = limiter(clock, tokens_per_minute=600, burst=10)
+    clock.advance(500)
+    paced.correct(0, 30)
+    assert paced.stats().tokens_left == pytest.approx(70)
+
+
 def test_what_is_given_back_never_lifts_the_bucket_above_full() -> None:
     clock = FakeClock()
     paced = limiter(clock, requests_per_minute=60, tokens_per_minute=600, burst=10)

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,8 @@ def _taken(prefix: str, settings: dict[str, Any], kinds: Mapping[str, type[Any]]
 def _policy(key: str, value: object, kind: type[Any]) -> Any:
     settings = _table(key, value)
     _refuse_unknown(f"{key}.", settings, kind, but={"retry_on"})
+    for name in (each.name for each in fields(kind) if each.default is MISSING and each.name not in settings):
+        raise ConfigError(f"{key}.{name}: this setting is needed in a table [{key}]")
     try:
         return kind(**settings)
     except ConfigError as error:

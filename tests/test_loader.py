@@ -563,3 +563,11 @@ def test_settings_do_not_import_what_only_loading_needs() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_table_without_a_setting_that_has_no_default_is_refused_in_words() -> None:
+    providers = {"mine": {"base_url": "http://localhost/v1"}}
+    with pytest.raises(ConfigError, match=r"^bulkhead\.max_concurrent: this setting is needed"):
+        loader.parse({"providers": providers, "bulkhead": {}})
+    with pytest.raises(ConfigError, match=r"^providers\.mine\.bulkhead\.max_concurrent: "):
+        loader.parse({"providers": {"mine": {**providers["mine"], "bulkhead": {"max_wait": 1.0}}}})

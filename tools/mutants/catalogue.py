@@ -6,13 +6,15 @@ Each is a mistake that somebody has made in a library of this kind, or could mak
 
 from __future__ import annotations
 
-from tools.mutants import of_breaker, of_hedging, of_limits, of_retrying
+from tools.mutants import of_breaker, of_hedging, of_limits, of_retrying, of_router
 
 _BREAKER = (
     "tests/test_breaker.py",
     "tests/lessons/test_*.py",
     "tests/test_breaker_[!m]*.py",
     "tests/test_forking.py",
+    "tests/test_rules.py",
+    "tests/test_windows.py",
     "tests/test_breaker_model.py",
 )
 _LIMITS = ("tests/test_bulkhead.py", "tests/test_adaptive.py", "tests/test_slots_model.py", "tests/lessons/test_*.py")
@@ -21,6 +23,7 @@ _ROUTER = ("tests/test_failover*.py", "tests/test_router.py", "tests/lessons/tes
 
 _TESTS = {
     "adaptive.py": _LIMITS,
+    "admission.py": _ROUTER,
     "aimd.py": _LIMITS,
     "attempts.py": _ROUTER,
     "backoff.py": ("tests/test_backoff.py", "tests/test_retry.py", "tests/lessons/test_lessons_backoff.py"),
@@ -44,6 +47,7 @@ _TESTS = {
     "outcome.py": ("tests/test_outcome.py", "tests/lessons/test_*.py"),
     "patience.py": ("tests/test_patience.py", *_ROUTER),
     "phases.py": _BREAKER,
+    "race.py": ("tests/test_race.py", "tests/acceptance/test_acceptance_hedging.py"),
     "racing.py": _HEDGE,
     "retrying.py": ("tests/test_retry.py", "tests/lessons/test_*.py"),
     "rules.py": _BREAKER,
@@ -57,5 +61,5 @@ def tests_for(file: str) -> tuple[str, ...]:
     return _TESTS[file]
 
 
-MUTANTS = (*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS, *of_hedging.MUTANTS)
+MUTANTS = (*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS, *of_hedging.MUTANTS, *of_router.MUTANTS)
 """Every mutant; a name is used once within a file."""

@@ -8,7 +8,7 @@ _ATTEMPTS = (
     Mutant(
         "an interrupted attempt keeps its permit",
         "attempts.py",
-        "            if permit is not None:\n                permit.release()\n            endpoint",
+        "            if entry is not None:\n                entry.abandon()\n            endpoint",
         "            endpoint",
     ),
     Mutant(
@@ -19,14 +19,14 @@ _ATTEMPTS = (
     ),
     Mutant(
         "a refusal of the budget keeps the permit",
-        "attempts.py",
-        "        permit.release()\n        return out_of_budget(course)",
-        "        return out_of_budget(course)",
+        "admission.py",
+        "            permit.release()\n            return OUT_OF_BUDGET",
+        "            return OUT_OF_BUDGET",
     ),
     Mutant(
         "a neutral outcome keeps the permit",
         "attempts.py",
-        "            permit.release()\n        else:",
+        "            entry.permit.release()\n        else:",
         "            pass\n        else:",
     ),
     Mutant(
@@ -43,16 +43,28 @@ _ATTEMPTS = (
     ),
     Mutant(
         "a first try costs a token",
-        "attempts.py",
-        "(course.tries and not endpoint.budget.try_spend())",
-        "not endpoint.budget.try_spend()",
+        "admission.py",
+        "if repeated and not self.budget.try_spend():",
+        "if not self.budget.try_spend():",
     ),
-    Mutant("further tries cost nothing", "attempts.py", "(course.tries and not endpoint.budget.try_spend())", "False"),
+    Mutant("further tries cost nothing", "admission.py", "if repeated and not self.budget.try_spend():", "if False:"),
+    Mutant(
+        "a breaker that refuses keeps the place among the calls under way",
+        "admission.py",
+        "            if not isinstance(outcome, Entry):\n                slot.release()",
+        "            pass",
+    ),
+    Mutant(
+        "a breaker that refuses keeps what the rate limiter granted",
+        "admission.py",
+        "            if not isinstance(outcome, Entry):\n                limiter.give_back(tokens, requests=1)",
+        "            pass",
+    ),
     Mutant(
         "the breaker is not told of a success",
         "attempts.py",
-        "                permit.success()\n",
-        "                permit.release()\n",
+        "                entry.permit.success()\n",
+        "                entry.permit.release()\n",
     ),
     Mutant(
         "the deadline is not passed to the attempt",
@@ -107,4 +119,26 @@ _FAILOVER = (
     ),
 )
 
-MUTANTS = (*_ATTEMPTS, *_FAILOVER)
+_RACE = (
+    Mutant(
+        "a hedge that wins leaves the others running",
+        "race.py",
+        "        if won:\n            self._call_off()\n",
+        "",
+    ),
+    Mutant(
+        "more hedges than allowed",
+        "race.py",
+        "self._begun < self._hedges.config.max_hedges",
+        "self._begun <= self._hedges.config.max_hedges",
+    ),
+    Mutant("hedges cost nothing", "race.py", "if not may_begin or not self._paid():", "if not may_begin:"),
+    Mutant(
+        "a late answer replaces the first",
+        "race.py",
+        "if self._winner is not None or not isinstance(outcome, Answered):",
+        "if not isinstance(outcome, Answered):",
+    ),
+)
+
+MUTANTS = (*_ATTEMPTS, *_FAILOVER, *_RACE)

@@ -163,7 +163,7 @@ class CircuitBreaker:
         acquired_at = circuit.acquisition_time()
         try:
             result = fn(*args, **kwargs)
-        except BaseException as error:
+        except Exception as error:  # anything else proves nothing, and there is no probe's place to give back
             Permit(circuit, phase, acquired_at).settle(error)
             raise
         circuit.pass_by(phase, acquired_at)

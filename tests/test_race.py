@@ -113,6 +113,21 @@ def test_the_first_provider_wins_when_it_answers_while_the_hedge_is_under_way() 
         assert router.stats()["b"]["breaker"].failures == 0
 
 
+def test_an_answer_that_comes_after_the_first_changes_nothing() -> None:
+    asked = threading.Event()
+
+    def answers_when_called_off(request: SentRequest) -> Outcome:
+        asked.set()
+        assert request.limits.cancel is not None
+        assert request.limits.cancel.event.wait(LONGEST)
+        return answer("too late")
+
+    with hedging(after(asked, answer("from a")), answers_when_called_off) as router:
+        for _ in range(5):
+            asked.clear()
+            assert ask(router).content == "from a"
+
+
 def test_no_hedge_begins_before_the_delay_is_over() -> None:
     with hedging(answer("a"), answer("b"), hedge=HedgeConfig(delay=3600.0)) as router:
         assert [line.provider for line in ask(router).attempts] == ["a"]

@@ -407,12 +407,6 @@ _WINDOWS = (
 
 _SHELLS = (
     Mutant(
-        "BaseException leaves the permit unsettled",
-        "breaker.py",
-        "        except BaseException as error:\n            Permit",
-        "        except Exception as error:\n            Permit",
-    ),
-    Mutant(
         "a block settles the outermost permit first",
         "breaker.py",
         "self._entered.permits.pop().settle(error)",

@@ -76,6 +76,8 @@ class Endpoint:
         self.latency = LatencyWindow()
         self.peak = PeakEwma(clock=clock)
         self.typical = TypicalLatency(clock=clock)
+        self.watched = False
+        """Whether anybody has asked how fast it is; most routers never do, and their calls are spared the averages."""
         self.hedge = None if hedge is None else HedgeDelay(hedge)
         self.availability = Availability(clock)
         self._clock = clock
@@ -216,8 +218,9 @@ class Endpoint:
     def succeeded(self, key: Secret | None, model: str, took: float) -> None:
         """Note an answer that took *took* seconds."""
         self.latency.add(took)
-        self.peak.observe(took)
-        self.typical.observe(took)
+        if self.watched:
+            self.peak.observe(took)
+            self.typical.observe(took)
         if self.hedge is not None:
             self.hedge.observe(took, answered=True)
         self.admission.budget.credit()
@@ -227,7 +230,7 @@ class Endpoint:
         """Note an attempt without an answer that lasted *took* seconds."""
         if self.hedge is not None:
             self.hedge.observe(took, answered=False)
-        if REACTIONS[fault].breaker is BreakerEffect.FAILURE:
+        if self.watched and REACTIONS[fault].breaker is BreakerEffect.FAILURE:
             self.peak.failed(took)
 
     def count(self, key: Secret | None, model: str, tokens: float) -> float | None:

@@ -61,6 +61,15 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     return _cover(line, spans)
 
 
+def echoes_key(text: str, secrets: Iterable[Secret]) -> bool:
+    """Whether *text*, which is one line, holds enough of one of *secrets* to give it away."""
+    for secret in secrets:
+        for form in _written_forms(secret):
+            for _ in _echoes(text, form):
+                return True
+    return False
+
+
 def one_line(text: str) -> str:
     """Return *text* with each run of white space, control and other unprintable characters as one space."""
     if text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " ":

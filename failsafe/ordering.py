@@ -112,6 +112,7 @@ class Ordering:
 
     def _snapshot(self, candidate: Candidate, cost: float | None) -> Snapshot:
         endpoint = candidate.endpoint
+        endpoint.watched = True
         return Snapshot(
             name=endpoint.name,
             tier=endpoint.priority if self._by_priority else endpoint.config.priority or 0,

@@ -105,6 +105,15 @@ def test_who_usually_takes_longer_than_the_limit_comes_last() -> None:
     assert [bench.ask().provider for _ in range(3)] == ["a", "b", "b"]
 
 
+def test_calls_that_nobody_chooses_for_by_speed_are_spared_the_averages() -> None:
+    bench = Bench(answer(), answer())
+    bench.ask()
+    assert bench.endpoint().peak.seconds is None
+    bench.ask(max_latency_ms=1000)
+    assert bench.endpoint().peak.seconds is not None
+    assert bench.endpoint().typical.seconds is not None
+
+
 # What a call asks for.
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failsafe.masking import MASK, mask, one_line, shorten
+from failsafe.providers.request_ids import request_id
 from failsafe.secret import Secret
 
 KEY = "k3y/With+Odd=Characters-0123456789"
@@ -128,3 +129,21 @@ def test_no_text_and_no_key_make_it_raise(text: str, key: str) -> None:
 def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:
     for piece in ("*", "sk-", "a", "Bearer ", "//", "api_key=", "k3y/With", "eyJ", "0.", "basic A"):
         assert len(mask(piece * 100_000, [Secret(KEY)])) <= 100_000 * len(piece)
+
+
+@pytest.mark.parametrize(
+    ("identity", "shown"),
+    [
+        ("req_0123456789abcdef", "req_0123456789abcdef"),
+        ("2f1c9d3e-7a55-4e0b-9c1d-000000000001", "2f1c9d3e-7a55-4e0b-9c1d-000000000001"),
+        ("req_sk-abcdefghijkl", f"req_{MASK}"),
+        ("req_00deadbeefcafe00", f"req_00{MASK}00"),
+        ("req_011CTkQ8wVn3dFhL2mZx7yRb", "req_011CTkQ8wVn3dFhL2mZx7yRb"),
+        ("req_AIzaSyD0123456789abc", f"req_{MASK}"),
+        ("gsk_0123456789abcdef", MASK),
+        ("req_openai_00000001", "req_openai_00000001"),
+        ("req_0123\n456", "req_0123 456"),
+    ],
+)
+def test_a_request_id_is_shown_as_it_is_unless_it_holds_a_key(identity: str, shown: str) -> None:
+    assert request_id({"x-request-id": identity}, [Secret("deadbeefcafe")]) == shown

@@ -19,6 +19,9 @@ from failsafe.transport import resolver
 from failsafe.transport.exchange import Exchange, current
 from failsafe.transport.resolver import Address, LookupFailed
 
+_LATE_AT_MOST = 0.002
+"""Seconds by which an operation may end too late, so that a quick exchange need not ask the system at every step."""
+
 
 class BoundedSocket(socket.socket):
     """What both kinds of socket share: the exchange they serve bounds their operations."""
@@ -31,6 +34,16 @@ class BoundedSocket(socket.socket):
     def pending(self) -> int:
         """Bytes that lie in this process and were not read yet; a plain socket leaves them to the system."""
         return 0
+
+    def settimeout(self, value: float | None) -> None:
+        """
+        Bound the next operation; None changes nothing while the socket serves an exchange.
+
+        urllib3 lifts the limit before it sends and before it reads, and every operation here sets its own: each
+        change is a call of the system.
+        """
+        if value is not None or self.exchange is None:
+            super().settimeout(value)
 
     def recv_into(self, *args: Any) -> int:
         """Receive into a buffer, for as long as the exchange may."""
@@ -205,6 +218,9 @@ def _arm(held: BoundedSocket, *, writing: bool = False) -> None:
         return
     if exchange.at_once and not held.pending():
         raise BlockingIOError(errno.EAGAIN, "nothing is there")
-    held.settimeout(exchange.left)
+    left = exchange.left
+    in_force = held.gettimeout()
+    if in_force is None or not left <= in_force <= left + _LATE_AT_MOST:
+        held.settimeout(left)
     if writing:
         exchange.wrote = True

@@ -26,7 +26,7 @@ from typing import Any, NoReturn, ParamSpec, Protocol, TypeVar
 
 from failsafe.deadline import Deadline, current_deadline
 from failsafe.errors import ConfigError
-from failsafe.outcome import refuse_lazy
+from failsafe.outcome import guarded
 from failsafe.policy_config import RetryConfig
 from failsafe.retrying import Retry
 from failsafe.timeouts import AttemptTimeout, Timeout
@@ -155,15 +155,7 @@ class Policy:
         Raises:
             TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
         """
-        refuse_lazy(fn, "Policy")
-        run = self._run
-
-        @functools.wraps(fn)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            answer: R = run(fn, *args, **kwargs)
-            return answer
-
-        return guarded
+        return guarded(self._run, fn, "Policy")
 
     def __repr__(self) -> str:
         return f"<Policy {' > '.join(map(_label, self.parts))}>"

@@ -13,7 +13,6 @@ The guide is ``docs/composition.md``.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 import msgspec
 
 from failsafe import checks, forking
-from failsafe.outcome import add_note, may_fall_back, refuse_lazy
+from failsafe.outcome import add_note, guarded, may_fall_back
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -131,13 +130,7 @@ class Fallback(Generic[A]):
         Raises:
             TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
         """
-        refuse_lazy(fn, "Fallback")
-
-        @functools.wraps(fn)
-        def backed(*args: P.args, **kwargs: P.kwargs) -> R | A:
-            return self.call(fn, *args, **kwargs)
-
-        return backed
+        return guarded(self.call, fn, "Fallback")
 
     def stats(self) -> FallbackStats:
         """All figures of one moment."""

@@ -14,7 +14,6 @@ and left to end. Where none may follow, the function runs in the caller's thread
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -22,7 +21,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from failsafe import checks
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.deadline import CancelToken
-from failsafe.outcome import refuse_lazy
+from failsafe.outcome import guarded
 from failsafe.policy_config import HedgeConfig
 from failsafe.racing import HedgeStats, MayFollow, Race, Shared, may_fail_over, may_repeat
 from failsafe.workers import Workers
@@ -117,13 +116,7 @@ class Hedge:
         Raises:
             TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
         """
-        refuse_lazy(fn, "hedge")
-
-        @functools.wraps(fn)
-        def hedged(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self.call(fn, *args, **kwargs)
-
-        return hedged
+        return guarded(self.call, fn, "hedge")
 
     def _run(self, functions: Sequence[Callable[[CancelToken], R]], may_follow: MayFollow) -> R:
         self._shared.called()

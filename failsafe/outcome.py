@@ -8,12 +8,16 @@ plain function.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
+from typing import Any, ParamSpec
 
 from failsafe import errors
 from failsafe.deadline import current_deadline
 from failsafe.faults import REACTIONS, BreakerEffect, NextStep
+
+P = ParamSpec("P")
 
 _REFUSALS = (
     errors.BulkheadFull,
@@ -120,6 +124,27 @@ def add_note(error: Exception, note: str) -> None:
     """Add *note* to *error*, once: some programs raise one object again and again, whose notes must not pile up."""
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
+
+
+def guarded(call: Callable[..., Any], fn: Callable[P, Any], guard: str) -> Callable[P, Any]:
+    """
+    Return *fn* decorated, so that every call of it goes through ``call(fn, *args, **kwargs)``.
+
+    Args:
+        call: A policy's method of that name, or what stands for it.
+        fn: The function to be wrapped.
+        guard: What wraps it, for the message.
+
+    Raises:
+        TypeError: As :func:`refuse_lazy`.
+    """
+    refuse_lazy(fn, guard)
+
+    @functools.wraps(fn)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return call(fn, *args, **kwargs)
+
+    return wrapped
 
 
 def refuse_lazy(fn: Callable[..., object], guard: str) -> None:

@@ -18,7 +18,6 @@ The guide is ``docs/composition.md``.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -30,7 +29,7 @@ from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.deadline import Deadline, current_deadline, in_force
 from failsafe.durations import in_words
 from failsafe.errors import AttemptTimedOut
-from failsafe.outcome import refuse_lazy
+from failsafe.outcome import guarded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +58,37 @@ def _cut(abandoner: Abandoner, fn: Callable[..., R], args: tuple[Any, ...], kwar
     return abandoner.run(deadline, fn, args, kwargs)
 
 
-class Timeout:
+class _Limit:
+    """What both limits of time have in common: whether they walk away, how often they may, and the decorator."""
+
+    __slots__ = ("__weakref__", "_abandoner", "_clock", "abandon")
+
+    def __init__(self, *, abandon: bool, max_abandoned: int, clock: Clock) -> None:
+        self._clock = clock
+        self.abandon = checks.flag("abandon", abandon)
+        """Whether it walks away from the function at the limit."""
+        self._abandoner = Abandoner(repr(self)[1:-1], checks.whole("max_abandoned", max_abandoned, least=1, most=1000))
+
+    @property
+    def abandoned(self) -> int:
+        """Functions that were left behind and still run."""
+        return self._abandoner.abandoned
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return ``fn(*args, **kwargs)``, or raise at the limit."""
+        raise NotImplementedError
+
+    def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
+        """
+        Decorate *fn*, so that every call of it goes through :meth:`call`.
+
+        Raises:
+            TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
+        """
+        return guarded(self.call, fn, type(self).__name__)
+
+
+class Timeout(_Limit):
     """
     The time that a whole call may take, all tries and waits included.
 
@@ -82,7 +111,7 @@ class Timeout:
         ConfigError: A value is out of range.
     """
 
-    __slots__ = ("__weakref__", "_abandoner", "_clock", "_limit", "abandon")
+    __slots__ = ("_limit",)
 
     def __init__(
         self,
@@ -93,20 +122,12 @@ class Timeout:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._limit = seconds if isinstance(seconds, Deadline) else _positive(seconds)
-        self._clock = clock
-        self.abandon = checks.flag("abandon", abandon)
-        """Whether it walks away from the function at the limit."""
-        self._abandoner = Abandoner(repr(self)[1:-1], checks.whole("max_abandoned", max_abandoned, least=1, most=1000))
+        super().__init__(abandon=abandon, max_abandoned=max_abandoned, clock=clock)
 
     @property
     def seconds(self) -> float:
         """The limit; of a deadline, what it was given at the start."""
         return self._limit.timeout if isinstance(self._limit, Deadline) else self._limit
-
-    @property
-    def abandoned(self) -> int:
-        """Functions that were left behind and still run."""
-        return self._abandoner.abandoned
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """
@@ -144,21 +165,6 @@ class Timeout:
         """
         return _cut(self._abandoner, fn, args, kwargs)
 
-    def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
-        """
-        Decorate *fn*, so that every call of it goes through :meth:`call`.
-
-        Raises:
-            TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
-        """
-        refuse_lazy(fn, "Timeout")
-
-        @functools.wraps(fn)
-        def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self.call(fn, *args, **kwargs)
-
-        return limited
-
     def _in_force(self) -> AbstractContextManager[Deadline]:
         limit = self._limit
         return in_force(limit if isinstance(limit, Deadline) else Deadline.after(limit, self._clock))
@@ -167,7 +173,7 @@ class Timeout:
         return f"<Timeout {in_words(self.seconds)}>"
 
 
-class AttemptTimeout:
+class AttemptTimeout(_Limit):
     """
     The time that one try may take: as :class:`failsafe.Timeout`, for the innermost place.
 
@@ -186,22 +192,14 @@ class AttemptTimeout:
         ConfigError: A value is out of range.
     """
 
-    __slots__ = ("__weakref__", "_abandoner", "_clock", "abandon", "seconds")
+    __slots__ = ("seconds",)
 
     def __init__(
         self, seconds: float, *, abandon: bool = True, max_abandoned: int = 64, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         self.seconds = _positive(seconds)
         """The limit of each try."""
-        self._clock = clock
-        self.abandon = checks.flag("abandon", abandon)
-        """Whether it walks away from the function at the limit."""
-        self._abandoner = Abandoner(repr(self)[1:-1], checks.whole("max_abandoned", max_abandoned, least=1, most=1000))
-
-    @property
-    def abandoned(self) -> int:
-        """Functions that were left behind and still run."""
-        return self._abandoner.abandoned
+        super().__init__(abandon=abandon, max_abandoned=max_abandoned, clock=clock)
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """
@@ -219,21 +217,6 @@ class AttemptTimeout:
             if not self.abandon:
                 return fn(*args, **kwargs)
             return _cut(self._abandoner, fn, args, kwargs)
-
-    def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
-        """
-        Decorate *fn*, so that every call of it goes through :meth:`call`.
-
-        Raises:
-            TypeError: *fn* is a coroutine or generator function, whose work comes after it has returned.
-        """
-        refuse_lazy(fn, "AttemptTimeout")
-
-        @functools.wraps(fn)
-        def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self.call(fn, *args, **kwargs)
-
-        return limited
 
     def __repr__(self) -> str:
         return f"<AttemptTimeout {in_words(self.seconds)}>"

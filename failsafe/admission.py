@@ -195,7 +195,7 @@ class Admission:
         """Why a request of *tokens* for *model* would be refused if it were sent now; changes nothing."""
         wait, said = 0.0, ""
         if self.learnt is not None and self.learnt.any:
-            wait, said = self.learnt.wait(key, model, tokens), "its answers say that its rate limit is used up"
+            wait, said = self.learnt.wait(key, model, tokens), SENT_ENOUGH.detail
         if self._limits_rates:
             own = self._limiter(model).wait(tokens)
             wait, said = (own, _USED_UP) if own > wait else (wait, said)

@@ -95,12 +95,10 @@ class Attempts:
         try:
             counted_at = endpoint.count(key, course.model, course.tokens)
             if counted_at is None:
-                endpoint.give_back(key, course.model)
-                return _skip(course, SENT_ENOUGH)
-            entered = self._enter(course, may_wait, repeated=course.tries > 0)
+                return _turned_away(course, key, SENT_ENOUGH)
+            entered = self._enter(course, may_wait=may_wait)
             if isinstance(entered, Refused):
-                endpoint.give_back(key, course.model)
-                return _skip(course, entered)
+                return _turned_away(course, key, entered)
             entry = entered
             course.crowded = False
             began, started_at = clock.monotonic(), clock.time()
@@ -123,13 +121,14 @@ class Attempts:
             endpoint.give_back(key, course.model)
             raise
 
-    def _enter(self, course: Course, may_wait: bool, repeated: bool) -> Entry | Refused:
-        wait = Wait(course.wait_left, self._deadline, self._cancel) if may_wait and course.wait_left > 0.0 else None
-        if wait is None:
-            return course.endpoint.admission.enter(course.model, course.tokens, repeated=repeated)
+    def _enter(self, course: Course, *, may_wait: bool) -> Entry | Refused:
+        enter, repeated = course.endpoint.admission.enter, course.tries > 0
+        if not may_wait:
+            return enter(course.model, course.tokens, repeated=repeated)
+        wait = Wait(course.wait_left, self._deadline, self._cancel)
         began = self._shared.clock.monotonic()
         try:
-            return course.endpoint.admission.enter(course.model, course.tokens, repeated=repeated, wait=wait)
+            return enter(course.model, course.tokens, repeated=repeated, wait=wait)
         finally:
             course.wait_left -= self._shared.clock.monotonic() - began
 
@@ -214,6 +213,12 @@ class Attempts:
 def out_of_budget(course: Course) -> Skip:
     """Give the provider up for this call: nobody has paid for another try."""
     return _skip(course, OUT_OF_BUDGET)
+
+
+def _turned_away(course: Course, key: Secret | None, refused: Refused) -> Skip:
+    """Nothing was sent, so *key* was not put to the test either."""
+    course.endpoint.give_back(key, course.model)
+    return _skip(course, refused)
 
 
 def _skip(course: Course, refused: Refused) -> Skip:

@@ -44,8 +44,7 @@ class Availability:
 
     def share(self, slow_start: float) -> float:
         """Its part of the calls it would usually be given, above 0 to 1, a slow start taking *slow_start* seconds."""
-        since = self._clock.monotonic() - self._back_at
-        if since < slow_start:
-            return slow_start_share(since, slow_start)
-        self.usual = not self.draining
-        return 1.0
+        share = slow_start_share(self._clock.monotonic() - self._back_at, slow_start)
+        if share >= 1.0:
+            self.usual = not self.draining
+        return share

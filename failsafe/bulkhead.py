@@ -110,8 +110,7 @@ class ConcurrencyLimit:
             Cancelled: *cancel* was used.
             ConfigError: *max_wait* is out of range.
         """
-        if cancel is not None:
-            check_cancelled(cancel)
+        check_cancelled(cancel)
         seconds = self._max_wait
         if max_wait is not None:
             seconds = checks.number("max_wait", max_wait, least=0, most=86_400)

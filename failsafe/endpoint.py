@@ -204,14 +204,15 @@ class Endpoint:
         raw = self.transport.send("POST", built.path, built.body, key, limits)
         if isinstance(raw, Failure):
             return raw
-        self._learn_limits(raw, target.model, key, counted_at)
-        return read_answer(raw, target, key, config=self.config, dialect=self.dialect, now=self._clock.time())
+        now = self._clock.time()
+        self._learn_limits(raw, target.model, key, counted_at, now)
+        return read_answer(raw, target, key, config=self.config, dialect=self.dialect, now=now)
 
-    def _learn_limits(self, raw: RawAnswer, model: str, key: Secret | None, counted_at: float) -> None:
+    def _learn_limits(self, raw: RawAnswer, model: str, key: Secret | None, counted_at: float, now: float) -> None:
         learnt = self.admission.learnt
         if learnt is None:
             return
-        said = readings(raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=self._clock.time())
+        said = readings(raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=now)
         if said:
             learnt.update(_fingerprint(key), model, said, counted_at)
 

@@ -55,19 +55,13 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     """
     line = one_line(text)
     spans = [match.span() for match in _key_shapes().finditer(line)]
-    for secret in secrets:
-        for form in _written_forms(secret):
-            spans.extend(_echoes(line, form))
+    spans.extend(_echoes_of(line, secrets))
     return _cover(line, spans)
 
 
 def echoes_key(text: str, secrets: Iterable[Secret]) -> bool:
     """Whether *text*, which is one line, holds enough of one of *secrets* to give it away."""
-    for secret in secrets:
-        for form in _written_forms(secret):
-            for _ in _echoes(text, form):
-                return True
-    return False
+    return next(_echoes_of(text, secrets), None) is not None
 
 
 def one_line(text: str) -> str:
@@ -87,6 +81,13 @@ def _written_forms(secret: Secret) -> frozenset[str]:
     """The key as it may be written in a line of text: as it is, and percent-encoded."""
     key = one_line(secret.reveal())
     return frozenset({key, quote(key, safe="")} - {""})
+
+
+def _echoes_of(line: str, secrets: Iterable[Secret]) -> Iterator[tuple[int, int]]:
+    """Where any of *secrets*, however it is written, gives itself away in *line*."""
+    for secret in secrets:
+        for form in _written_forms(secret):
+            yield from _echoes(line, form)
 
 
 def _echoes(line: str, key: str) -> Iterator[tuple[int, int]]:

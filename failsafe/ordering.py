@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from failsafe.clock import Clock, Random
+from failsafe.clock import Random
 from failsafe.constraints import Constraints, ruled_out
 from failsafe.course import Candidate
 from failsafe.models import Skip, SkipReason
@@ -16,7 +16,6 @@ from failsafe.selection import by_priority, draw
 from failsafe.strategies import STRATEGIES, Circumstances, Snapshot, Strategy, order
 
 _NO_CONSTRAINTS = Constraints()
-_WITHOUT_COST = frozenset({"priority", "weighted", "round_robin", "least_in_flight", "lowest_latency"})
 
 
 class Serving:
@@ -64,17 +63,15 @@ class Ordering:
 
     Args:
         config: The strategy and its settings.
-        clock: The source of time.
         random: The source of chance.
     """
 
-    def __init__(self, config: SelectionConfig, clock: Clock, random: Random) -> None:
+    def __init__(self, config: SelectionConfig, random: Random) -> None:
         self._config = config
-        self._clock = clock
         self._random = random
         self._by_priority = config.strategy == "priority"
         self._strategy: Strategy = STRATEGIES[config.strategy] if isinstance(config.strategy, str) else config.strategy
-        self._needs_cost = config.strategy not in _WITHOUT_COST
+        self._needs_cost = config.strategy == "cheapest" or callable(config.strategy)  # one's own may look at anything
         self._plain = self._by_priority and config.max_latency_ms is None
 
     def arrange(self, serving: Serving, size: RequestSize, constraints: Constraints | None) -> Arranged:

@@ -22,7 +22,7 @@ from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.deadline import CancelToken, current_deadline
 from failsafe.hedge import hedge_budget
 from failsafe.hedge_delay import HedgeDelay
-from failsafe.outcome import may_fall_back, may_retry
+from failsafe.outcome import add_note, may_fall_back, may_retry
 from failsafe.policy_config import HedgeConfig
 from failsafe.workers import Handle, Workers
 
@@ -341,9 +341,7 @@ class Race(Generic[R]):
         error = self._errors.pop()
         others = ", ".join(type(each).__name__ for each in self._errors)
         if others:
-            note = f"failsafe: the last of {len(self._attempts)} attempts; the others failed with {others}"
-            if note not in getattr(error, "__notes__", ()):  # some programs raise one object again and again
-                error.add_note(note)
+            add_note(error, f"failsafe: the last of {len(self._attempts)} attempts; the others failed with {others}")
         return error
 
     def _hedge(self) -> None:

@@ -85,7 +85,7 @@ class Router:
         self._reporter = Reporter(EventBus())
         self._shared = Shared(self.config, clock, random, self._reporter)
         self._endpoints = self._make_endpoints(transport or _over_requests())
-        self._ordering = Ordering(self.config.selection, clock, random)
+        self._ordering = Ordering(self.config.selection, random)
         self._hedges = _hedges(self.config.hedge)
         self._serving: dict[str, Serving] = {}  # single operations, atomic under the GIL; values never change
         self._gate = Gate()

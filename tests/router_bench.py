@@ -16,7 +16,7 @@ from failsafe.events import Event
 from failsafe.faults import Fault
 from failsafe.models import Failure, Phase, Reply
 from failsafe.router import Router
-from failsafe.testing import FakeClock, Outcome, ScriptedTransport, SentRequest, refusal
+from failsafe.testing import FakeClock, Outcome, ScriptedTransport, SentRequest, hanging, refusal
 
 BROKEN = refusal(500, "it broke")
 REFUSED = Failure(fault=Fault.NETWORK, message="connection refused", phase=Phase.CONNECT)
@@ -98,8 +98,7 @@ class Bench:
 
     def hang(self, request: SentRequest) -> Outcome:
         """Take all the time the attempt was given."""
-        self.clock.advance(request.limits.deadline.left)
-        return Failure(fault=Fault.TIMEOUT, message="no answer", phase=Phase.WAIT, maybe_billed=True)
+        return hanging(self.clock)(request)
 
 
 def takes(bench: Callable[[], Bench], seconds: float, outcome: Outcome) -> Callable[[SentRequest], Outcome]:

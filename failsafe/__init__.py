@@ -16,6 +16,7 @@ __all__ = [
     "AllProvidersFailed",
     "Attempt",
     "AttemptFinished",
+    "AttemptLimitConfig",
     "AttemptTimedOut",
     "AttemptTimeout",
     "AuthenticationFailed",
@@ -28,6 +29,7 @@ __all__ = [
     "CancelToken",
     "Cancelled",
     "ChatParameters",
+    "Chunk",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakerRegistry",
@@ -50,6 +52,7 @@ __all__ = [
     "Misconfigured",
     "ModelNotFound",
     "ModelSubstituted",
+    "Partial",
     "PermissionDenied",
     "Permit",
     "Phase",
@@ -73,15 +76,19 @@ __all__ = [
     "Router",
     "RouterClosed",
     "RouterConfig",
+    "Seam",
     "Secret",
     "SelectionConfig",
     "Skip",
     "SkipReason",
     "Slot",
     "StateChanged",
+    "StreamConfig",
+    "StreamInterrupted",
     "Timeout",
     "TooManyAbandoned",
     "ToolCall",
+    "ToolCallDelta",
     "Transient",
     "UnsupportedParameter",
     "Usage",
@@ -98,6 +105,7 @@ _HOMES = {
     "budget": ("RetryBudget",),
     "bulkhead": ("Bulkhead",),
     "catalog": ("Quirks",),
+    "chunks": ("Chunk", "Partial", "ToolCallDelta"),
     "composition": ("Policy",),
     "config": ("ProviderConfig", "RouterConfig"),
     "deadline": ("CancelToken", "Deadline", "current_deadline"),
@@ -123,6 +131,7 @@ _HOMES = {
         "RateLimitReached",
         "RateLimited",
         "RouterClosed",
+        "StreamInterrupted",
         "TooManyAbandoned",
         "Transient",
         "UnsupportedParameter",
@@ -141,9 +150,21 @@ _HOMES = {
     "health": ("ProviderStatus",),
     "hedging": ("Hedge", "HedgeStats"),
     "limiter": ("RateLimiter", "RateLimiterStats"),
-    "models": ("Adjustment", "Attempt", "ChatParameters", "Phase", "Reply", "Skip", "SkipReason", "ToolCall", "Usage"),
+    "models": (
+        "Adjustment",
+        "Attempt",
+        "ChatParameters",
+        "Phase",
+        "Reply",
+        "Seam",
+        "Skip",
+        "SkipReason",
+        "ToolCall",
+        "Usage",
+    ),
     "policy_config": (
         "AdaptiveConcurrencyConfig",
+        "AttemptLimitConfig",
         "BulkheadConfig",
         "CircuitBreakerConfig",
         "HedgeConfig",
@@ -151,6 +172,7 @@ _HOMES = {
         "RetryBudgetConfig",
         "RetryConfig",
         "SelectionConfig",
+        "StreamConfig",
     ),
     "retrying": ("Retry", "retry", "retry_call"),
     "router": ("Router",),
@@ -168,6 +190,7 @@ if TYPE_CHECKING:
     from failsafe.budget import RetryBudget
     from failsafe.bulkhead import Bulkhead
     from failsafe.catalog import Quirks
+    from failsafe.chunks import Chunk, Partial, ToolCallDelta
     from failsafe.composition import Policy
     from failsafe.config import ProviderConfig, RouterConfig
     from failsafe.deadline import CancelToken, Deadline, current_deadline
@@ -193,6 +216,7 @@ if TYPE_CHECKING:
         RateLimited,
         RateLimitReached,
         RouterClosed,
+        StreamInterrupted,
         TooManyAbandoned,
         Transient,
         UnsupportedParameter,
@@ -217,6 +241,7 @@ if TYPE_CHECKING:
         ChatParameters,
         Phase,
         Reply,
+        Seam,
         Skip,
         SkipReason,
         ToolCall,
@@ -224,6 +249,7 @@ if TYPE_CHECKING:
     )
     from failsafe.policy_config import (
         AdaptiveConcurrencyConfig,
+        AttemptLimitConfig,
         BulkheadConfig,
         CircuitBreakerConfig,
         HedgeConfig,
@@ -231,6 +257,7 @@ if TYPE_CHECKING:
         RetryBudgetConfig,
         RetryConfig,
         SelectionConfig,
+        StreamConfig,
     )
     from failsafe.retrying import Retry, retry, retry_call
     from failsafe.router import Router

@@ -75,17 +75,18 @@ class Entry:
         self.permit = permit
         admission.under_way[self] = None
 
-    def leave(self, *, pushback: bool | None = None, tokens: float | None = None) -> None:
+    def leave(self, *, pushback: bool | None = None, tokens: float | None = None, seconds: float | None = None) -> None:
         """
         The attempt has ended, and its permit is settled.
 
         Args:
             pushback: Whether the provider was too busy; None if that is not known.
             tokens: How many it was charged for, where that is known.
+            seconds: How long the provider took, where that is not how long the attempt lasted.
         """
         self._admission.under_way.pop(self, None)
         if self._slot is not None:
-            self._slot.release(pushback=pushback)
+            self._slot.release(pushback=pushback, seconds=seconds)
         if self._limiter is not None and tokens is not None:
             self._limiter.correct(self._tokens, tokens)
 

@@ -13,6 +13,8 @@ from failsafe.course import Course
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.events import AttemptFinished
 from failsafe.faults import REACTIONS, BreakerEffect, Fault
+from failsafe.flow import Flow
+from failsafe.manner import Manner
 from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason
 from failsafe.patience import to_blame
 from failsafe.providers.base import BuiltRequest
@@ -21,6 +23,7 @@ from failsafe.secret import Secret
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Limits
 
+_NO_EFFECT = BreakerEffect.NEUTRAL
 _OUTRUN = "given up: another attempt was faster"
 _PUSHBACK = frozenset({Fault.RATE_LIMIT, Fault.OVERLOADED, Fault.TIMEOUT})
 """Faults that say that the provider is sent too much at once."""
@@ -35,6 +38,33 @@ class Shared(NamedTuple):
     reporter: Reporter
 
 
+class Opened(NamedTuple):
+    """
+    An attempt whose answer is on its way as a stream; :meth:`Attempts.close` ends it.
+
+    Attributes:
+        flow: The answer.
+        course: The provider.
+        built: The request that it answers.
+        entry: What is held for the attempt.
+        key: The key that was sent.
+        began: On the clock's monotonic scale.
+        started_at: Seconds since 1970-01-01 UTC.
+    """
+
+    flow: Flow
+    course: Course
+    built: BuiltRequest
+    entry: Entry
+    key: Secret | None
+    began: float
+    started_at: float
+
+
+Ending = Answered | Opened | Failure | Skip
+"""How an attempt ends, as far as whoever made it needs to wait."""
+
+
 class Attempts:
     """
     Makes the attempts of one call and keeps their receipt. Lives in the thread of the call.
@@ -44,22 +74,28 @@ class Attempts:
         cancel: Ends it from another thread, or None.
         call_id: Names the call in events and logs.
         shared: The router's settings, clock, chance and reporter.
+        manner: How it asks.
 
     Attributes:
         made: The receipt so far, in order.
         last_failure: The provider that failed last, and how.
+        opened: The attempt whose answer is on its way as a stream, or None.
         round: The round the call is in, from 1.
     """
 
-    __slots__ = ("_call_id", "_cancel", "_deadline", "_shared", "last_failure", "made", "round")
+    __slots__ = ("_call_id", "_cancel", "_deadline", "_manner", "_shared", "last_failure", "made", "opened", "round")
 
-    def __init__(self, deadline: Deadline, cancel: CancelToken | None, call_id: str, shared: Shared) -> None:
+    def __init__(
+        self, deadline: Deadline, cancel: CancelToken | None, call_id: str, shared: Shared, manner: Manner
+    ) -> None:
         self._deadline = deadline
         self._cancel = cancel
         self._call_id = call_id
         self._shared = shared
+        self._manner = manner
         self.made: list[Attempt] = []
         self.last_failure: tuple[str, Failure] | None = None
+        self.opened: Opened | None = None
         self.round = 1
 
     def make(
@@ -72,7 +108,7 @@ class Attempts:
         may_wait: bool = False,
         cancel: CancelToken | None = None,
         hedge: bool = False,
-    ) -> Answered | Failure | Skip:
+    ) -> Ending:
         """
         Send *built* to the provider of *course*, if its limits, its breaker and its retry budget let it.
 
@@ -88,7 +124,8 @@ class Attempts:
             hedge: Whether another attempt is under way.
 
         Returns:
-            The answer; the failure, everything it concerns having been told; or why nothing was sent.
+            The answer; the failure, everything it concerns having been told; why nothing was sent; or a stream
+            that has shown its first content, for which all is still held.
         """
         endpoint, clock = course.endpoint, self._shared.clock
         entry: Entry | None = None
@@ -103,16 +140,19 @@ class Attempts:
             course.crowded = False
             began, started_at = clock.monotonic(), clock.time()
             limits = self._limits(course, limit, cancel)
-            outcome = endpoint.ask(built, endpoint.target(course.model), key, limits, counted_at)
+            outcome = self._manner.ask(endpoint, built, endpoint.target(course.model), key, limits, counted_at)
             took = clock.monotonic() - began
             course.tries += 1
+            if isinstance(outcome, Flow):
+                self.opened = Opened(outcome, course, built, entry, key, began, started_at)
+                return self.opened
             if isinstance(outcome, Answered):
                 entry.permit.success()
                 entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens)
                 self._succeeded(course, built, key, took)
             else:
                 outcome = self._outrun(outcome, cancel)
-                self._failed(course, outcome, entry, key, limit, took)
+                self._failed(course, outcome, entry, key, self._effect(course, outcome, limit), took)
             self._record(course, outcome, key, took, started_at, hedge=hedge)
             return outcome
         except BaseException:
@@ -120,6 +160,56 @@ class Attempts:
                 entry.abandon()
             endpoint.give_back(key, course.model)
             raise
+
+    def close(self, opened: Opened, outcome: Answered | Failure | None) -> Attempt:
+        """
+        End an attempt whose answer came as a stream; the receipt's line about it.
+
+        Args:
+            opened: The attempt.
+            outcome: The whole answer; why it broke off; None: nobody wanted the rest.
+        """
+        flow, course = opened.flow, opened.course
+        self.opened = None
+        first_content = flow.first_content
+        flow.close()
+        if isinstance(outcome, Answered):
+            opened.entry.permit.success(first_content)
+            opened.entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens, seconds=first_content)
+            course.endpoint.succeeded_streaming(opened.key, course.model, first_content)
+            self._learn(course, opened.built)
+        elif outcome is None:
+            opened.entry.abandon()
+            course.endpoint.give_back(opened.key, course.model)
+            outcome = Failure(
+                fault=Fault.CANCELLED,
+                message="closed by its reader",
+                phase=Phase.READ,
+                bytes_received=flow.bytes_received,
+                maybe_billed=True,
+            )
+        else:
+            self._failed(course, outcome, opened.entry, opened.key, self._stall_effect(opened, outcome), first_content)
+        took = self._shared.clock.monotonic() - opened.began
+        line = _receipt_line(course, outcome, opened.key, took, opened.started_at, self.round, hedge=False)
+        line = msgspec.structs.replace(line, first_content_ms=first_content * 1000)
+        self.made.append(line)
+        course.endpoint.record(line)
+        return line
+
+    def _stall_effect(self, opened: Opened, failure: Failure) -> BreakerEffect:
+        """As :meth:`_effect`, for an answer that broke off: a caller whose own time ran out is not its fault."""
+        given, own_limit = opened.flow.limit.timeout, opened.course.endpoint.stream.stall
+        if failure.fault is Fault.TIMEOUT and not to_blame(limit=given, own_limit=own_limit, usual=None):
+            return BreakerEffect.NEUTRAL
+        return REACTIONS[failure.fault].breaker
+
+    def tell(self, line: Attempt) -> None:
+        """Report a finished attempt to the router's listeners, who may take their time."""
+        reporter = self._shared.reporter
+        if line.fault is not None or reporter.wants_successes():
+            at = line.started_at + line.latency_ms / 1000
+            reporter.emit(AttemptFinished(at=at, call_id=self._call_id, attempt=line))
 
     def _enter(self, course: Course, *, may_wait: bool) -> Entry | Refused:
         enter, repeated = course.endpoint.admission.enter, course.tries > 0
@@ -150,15 +240,17 @@ class Attempts:
 
     def _succeeded(self, course: Course, built: BuiltRequest, key: Secret | None, took: float) -> None:
         course.endpoint.succeeded(key, course.model, took)
+        self._learn(course, built)
+
+    def _learn(self, course: Course, built: BuiltRequest) -> None:
         if course.dropped:
             dropped = course.dropped.get(course.model, frozenset())
             course.endpoint.learn_refusals(course.model, dropped, built.adjustments)
 
     def _failed(
-        self, course: Course, failure: Failure, entry: Entry, key: Secret | None, limit: float, took: float
+        self, course: Course, failure: Failure, entry: Entry, key: Secret | None, effect: BreakerEffect, took: float
     ) -> None:
         """Tell the breaker, and leave alone what the fault put out of use."""
-        effect = _effect(course, failure, limit)
         if effect is BreakerEffect.NEUTRAL:
             entry.permit.release()
         else:
@@ -187,9 +279,19 @@ class Attempts:
         attempt = _receipt_line(course, outcome, key, took, started_at, self.round, hedge=hedge)
         self.made.append(attempt)
         course.endpoint.record(attempt)
-        reporter = self._shared.reporter
-        if attempt.fault is not None or reporter.wants_successes():
-            reporter.emit(AttemptFinished(at=started_at + took, call_id=self._call_id, attempt=attempt))
+        self.tell(attempt)
+
+    def _effect(self, course: Course, failure: Failure, limit: float) -> BreakerEffect:
+        """The table's effect; none if the provider was only asked in too great a hurry."""
+        fault, endpoint = failure.fault, course.endpoint
+        if fault is Fault.TIMEOUT:
+            own_limit = self._manner.own_limit(endpoint, course.model)
+        elif fault is Fault.CONNECT_TIMEOUT:
+            own_limit = endpoint.config.connect_timeout
+        else:
+            return REACTIONS[fault].breaker
+        usual = self._manner.usual(endpoint, course.model)
+        return REACTIONS[fault].breaker if to_blame(limit=limit, own_limit=own_limit, usual=usual) else _NO_EFFECT
 
     def unreported(self, course: Course, key: Secret | None, started_at: float) -> None:
         """Write the line of a hedge that has lost and whose end is not waited for."""
@@ -226,15 +328,6 @@ def _skip(course: Course, refused: Refused) -> Skip:
     course.over = course.over or refused is OUT_OF_BUDGET
     course.crowded = refused.reason is SkipReason.BULKHEAD
     return course.skip_refused(refused)
-
-
-def _effect(course: Course, failure: Failure, limit: float) -> BreakerEffect:
-    """The table's effect; none if the provider was only asked in too great a hurry."""
-    config = course.endpoint.config
-    own_limit = {Fault.TIMEOUT: config.timeout, Fault.CONNECT_TIMEOUT: config.connect_timeout}.get(failure.fault)
-    if own_limit is not None and not to_blame(limit=limit, own_limit=own_limit, usual=course.endpoint.latency.p95):
-        return BreakerEffect.NEUTRAL
-    return REACTIONS[failure.fault].breaker
 
 
 def _receipt_line(

@@ -36,6 +36,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         assistant_between_tool_and_user: Whether a tool result must not be followed by a user
             message directly.
         returns_reasoning: Whether ``reasoning_content`` of its own earlier turns must be sent back.
+        stream_options: Whether it takes ``stream_options``; without it the server sends usage by itself, or none.
     """
 
     max_tokens_field: str = "max_tokens"
@@ -51,6 +52,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     images: tuple[str, ...] = ("url", "data")
     assistant_between_tool_and_user: bool = False
     returns_reasoning: bool = False
+    stream_options: bool = True
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from failsafe import checks, provider_rules
 from failsafe.catalog import ModelInfo, Quirks
 from failsafe.policy_config import (
     AdaptiveConcurrencyConfig,
+    AttemptLimitConfig,
     BulkheadConfig,
     CircuitBreakerConfig,
     HedgeConfig,
@@ -22,6 +23,7 @@ from failsafe.policy_config import (
     RetryBudgetConfig,
     RetryConfig,
     SelectionConfig,
+    StreamConfig,
 )
 from failsafe.pricing import Prices
 from failsafe.secret import Secret
@@ -37,6 +39,8 @@ PROVIDER_POLICIES: Mapping[str, type[Any]] = {
     "rate_limiter": RateLimiterConfig,
     "adaptive_concurrency": AdaptiveConcurrencyConfig,
     "retry_budget": RetryBudgetConfig,
+    "stream": StreamConfig,
+    "attempt_limit": AttemptLimitConfig,
 }
 """The settings of a provider that are those of a policy; each, if it is None, is the router's."""
 
@@ -47,6 +51,9 @@ ROUTER_POLICIES: Mapping[str, type[Any]] = {
     "selection": SelectionConfig,
 }
 """The settings of a router that are those of a policy."""
+
+_NEEDED = ("retry", "breaker", "rate_limiter", "retry_budget", "selection", "stream", "attempt_limit")
+"""Those of a router's that are never None."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -91,11 +98,13 @@ class ProviderConfig:
         max_answer_bytes: The largest answer, decompressed (from 1 KiB).
         upstream: The vendors behind an aggregator; they tend to fail together.
         quirks: The server's differences from its dialect. A table changes single ones of the preset's.
-        breaker: Settings of its circuit breaker. None: the router's, as for the four below.
+        breaker: Settings of its circuit breaker. None: the router's, as for the six below.
         bulkhead: How many calls may be under way to it at once.
         rate_limiter: How many requests and tokens a minute it is sent.
         adaptive_concurrency: A limit on calls under way that finds its own height; not beside a ``bulkhead``.
         retry_budget: How many extra tries it is put to.
+        stream: How long a streamed answer of it may show nothing.
+        attempt_limit: When an attempt that shows nothing is given up, by what is usual for it.
         prices: USD per million tokens by model, as asked for or as sent, or by pattern: ``{"gpt-4.1": {"input": 2.0,
             "output": 8.0}}``, or a list of such tables for different days (:class:`failsafe.pricing.Price`).
             They come before the catalogue's.
@@ -140,6 +149,8 @@ class ProviderConfig:
     rate_limiter: RateLimiterConfig | None = None
     adaptive_concurrency: AdaptiveConcurrencyConfig | None = None
     retry_budget: RetryBudgetConfig | None = None
+    stream: StreamConfig | None = None
+    attempt_limit: AttemptLimitConfig | None = None
     prices: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     failure_domains: Sequence[str] = ()
@@ -217,6 +228,10 @@ class RouterConfig:
         rate_limiter: For each provider and model, how many requests and tokens a minute are sent.
         adaptive_concurrency: For each provider, a limit on calls under way that finds its own height.
         retry_budget: For each provider, how many extra tries it is put to.
+        stream: For each provider, how long a streamed answer may show nothing.
+        attempt_limit: For each provider, when an attempt that shows nothing is given up, by what is usual for it.
+        progress: Ask for plain answers as streams, and put them together: a hang is seen at once, and a
+            long answer is not cut by a provider's ``timeout``. One call may say otherwise.
         hedge: Ask a second provider while the first is slow. None: never.
         selection: In which order the providers are asked.
         fallback: The last answer, when nobody answers in time: a text, or in code a function of the
@@ -241,6 +256,9 @@ class RouterConfig:
     rate_limiter: RateLimiterConfig = field(default_factory=RateLimiterConfig)
     adaptive_concurrency: AdaptiveConcurrencyConfig | None = None
     retry_budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    attempt_limit: AttemptLimitConfig = field(default_factory=AttemptLimitConfig)
+    progress: bool = False
     hedge: HedgeConfig | None = None
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     fallback: str | Callable[..., Any] | None = None
@@ -250,9 +268,8 @@ class RouterConfig:
 
     def __post_init__(self) -> None:
         checks.number("timeout", self.timeout, above=0, most=_DAY)
-        _check_policies(
-            self, "", ROUTER_POLICIES, needed=("retry", "breaker", "rate_limiter", "retry_budget", "selection")
-        )
+        _check_policies(self, "", ROUTER_POLICIES, needed=_NEEDED)
+        checks.flag("progress", self.progress)
         if not (self.fallback is None or isinstance(self.fallback, str) or callable(self.fallback)):
             checks.refuse("fallback", self.fallback, "a text, or a function of the request and the error, is needed")
         checks.one_of("breaker_scope", self.breaker_scope, ("provider", "model"))

@@ -29,6 +29,8 @@ class RoutingOptions(TypedDict, total=False):
     """Milliseconds; whoever is known to take longer at present is asked after all others (above 0, at most a day)."""
     sticky: str
     """A key of yours (a user, a conversation): calls with the same one begin with the same provider."""
+    progress: bool
+    """Whether the answer is asked for as a stream and put together; the router's setting by default."""
 
 
 class CallParameters(ChatParameters, RoutingOptions, total=False):
@@ -45,6 +47,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
         max_cost_usd: USD that the call is estimated to cost at most, or None.
         max_latency_ms: Milliseconds that a provider usually takes at most, or None.
         sticky: The caller's key, or None.
+        progress: Whether a plain answer is asked for as a stream; None: as the router is told.
     """
 
     only: frozenset[str] = frozenset()
@@ -52,6 +55,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     max_cost_usd: float | None = None
     max_latency_ms: float | None = None
     sticky: str | None = None
+    progress: bool | None = None
 
 
 _OPTIONS = frozenset(RoutingOptions.__annotations__)
@@ -91,6 +95,7 @@ def checked(
         max_cost_usd=_number("max_cost_usd", options.get("max_cost_usd"), "a number of USD, 0 or more, is needed"),
         max_latency_ms=_milliseconds("max_latency_ms", options.get("max_latency_ms")),
         sticky=_key(options.get("sticky")),
+        progress=_flag("progress", options.get("progress")),
     )
     if all(_by_name(constraints, provider) for provider in serving):
         _refuse_leaving_nobody(constraints, serving)
@@ -182,6 +187,12 @@ def _milliseconds(option: str, value: object) -> float | None:
     if number is not None and not 0 < number <= _DAY_MS:
         refuse(option, value, allowed)
     return number
+
+
+def _flag(name: str, value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        refuse(name, value, "True or False is needed")
+    return value
 
 
 def _key(value: object) -> str | None:

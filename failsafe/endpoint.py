@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,12 +19,14 @@ from failsafe.config import ProviderConfig
 from failsafe.cooldown import Blocked, Cooldowns
 from failsafe.events import PutOff
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, Scope
+from failsafe.first_content import FirstContent
+from failsafe.flow import Flow, Silence
 from failsafe.health import ProviderStatus, judge
 from failsafe.hedge_delay import HedgeDelay
 from failsafe.latency import LatencyWindow
-from failsafe.models import Adjustment, Attempt, Failure
+from failsafe.models import Adjustment, Attempt, Failure, Phase
 from failsafe.peak_ewma import PeakEwma
-from failsafe.policy_config import HedgeConfig
+from failsafe.policy_config import AttemptLimitConfig, HedgeConfig, StreamConfig
 from failsafe.pricing import Prices
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.limit_headers import readings
@@ -37,6 +39,8 @@ from failsafe.typical_latency import TypicalLatency
 _REMEMBERED = 256  # models of one provider: a bound, not a limit anyone meets
 _REFUSED_FOR = 3600.0
 """Seconds for which a parameter is left out that a target was seen to refuse; then it is tried again."""
+_USUAL_STREAMS = StreamConfig()
+_USUAL_LIMIT = AttemptLimitConfig()
 _LENGTH = frozenset({"max_tokens", "max_completion_tokens"})
 
 
@@ -52,6 +56,8 @@ class Endpoint:
         clock: The source of time.
         random: The source of chance.
         hedge: When its attempts count as slow, if they are hedged.
+        stream: How long a streamed answer may show nothing, where the provider has no such setting of its own.
+        attempt_limit: When one that shows nothing is given up, likewise.
     """
 
     def __init__(
@@ -64,6 +70,8 @@ class Endpoint:
         clock: Clock,
         random: Random,
         hedge: HedgeConfig | None = None,
+        stream: StreamConfig = _USUAL_STREAMS,
+        attempt_limit: AttemptLimitConfig = _USUAL_LIMIT,
     ) -> None:
         self.config = config
         self.name = config.name
@@ -79,6 +87,8 @@ class Endpoint:
         self.watched = False
         """Whether anybody has asked how fast it is; most routers never do, and their calls are spared the averages."""
         self.hedge = None if hedge is None else HedgeDelay(hedge)
+        self.stream = config.stream or stream
+        self._attempt_limit = config.attempt_limit or attempt_limit
         self.availability = Availability(clock)
         self._clock = clock
         self._random = random
@@ -87,6 +97,7 @@ class Endpoint:
         # Written under _lock, read without; the values are replaced, never changed.
         self._targets: dict[str, Target] = {}
         self._prices: dict[str, Prices] = {}
+        self._first_contents: dict[str, FirstContent] = {}
         self._refused_until: dict[str, float] = {}
         self._turns: dict[str, Iterator[int]] = {}  # next() of a count is atomic
         self._substitutes: set[tuple[str, str]] = set()  # guarded by _lock, as are the five below
@@ -133,6 +144,15 @@ class Endpoint:
             if len(self._prices) < _REMEMBERED:
                 self._prices[model] = prices
         return prices
+
+    def first_content(self, model: str) -> FirstContent:
+        """How long answers of *model* take to show their first content."""
+        return self._first_contents.get(model) or self._new_first_content(model)
+
+    def _new_first_content(self, model: str) -> FirstContent:
+        with self._lock:
+            shared = model if len(self._first_contents) < _REMEMBERED else next(iter(self._first_contents))
+            return self._first_contents.setdefault(shared, FirstContent(self._attempt_limit))
 
     def learn_refusals(self, model: str, parameters: Iterable[str], adjustments: Iterable[Adjustment]) -> None:
         """
@@ -205,14 +225,55 @@ class Endpoint:
         if isinstance(raw, Failure):
             return raw
         now = self._clock.time()
-        self._learn_limits(raw, target.model, key, counted_at, now)
+        self._learn_limits(raw.headers, target.model, key, counted_at, now)
         return read_answer(raw, target, key, config=self.config, dialect=self.dialect, now=now)
 
-    def _learn_limits(self, raw: RawAnswer, model: str, key: Secret | None, counted_at: float, now: float) -> None:
+    def open(
+        self,
+        built: BuiltRequest,
+        target: Target,
+        key: Secret | None,
+        limits: Limits,
+        counted_at: float,
+        silence: Silence,
+    ) -> Flow | Answered | Failure:
+        """Send one request for a stream, as :meth:`count` counted it, and wait for its first content."""
+        began, given = self._clock.monotonic(), limits.deadline.left
+        opened = self.transport.open("POST", built.path, built.body, key, limits)
+        if isinstance(opened, Failure):
+            return self._without_content(opened, target, given)
+        now = self._clock.time()
+        self._learn_limits(opened.headers, target.model, key, counted_at, now)
+        if isinstance(opened, RawAnswer):
+            return read_answer(opened, target, key, config=self.config, dialect=self.dialect, now=now)
+        flow = Flow(
+            opened, target, key,
+            config=self.config, dialect=self.dialect, first=limits.deadline, silence=silence, now=now,
+        )  # fmt: skip
+        try:
+            failure = flow.begin()
+        except BaseException:
+            flow.close()
+            raise
+        if failure is not None:
+            return self._without_content(failure, target, given)
+        flow.first_content = self._clock.monotonic() - began
+        self.first_content(target.model).observe(flow.first_content)
+        return flow
+
+    def _without_content(self, failure: Failure, target: Target, given: float) -> Failure:
+        """Note an attempt at a stream that failed before anything was shown."""
+        if failure.fault is Fault.TIMEOUT:
+            self.first_content(target.model).gave_up(given, alive=failure.phase is Phase.READ)
+        return failure
+
+    def _learn_limits(
+        self, headers: Mapping[str, str], model: str, key: Secret | None, counted_at: float, now: float
+    ) -> None:
         learnt = self.admission.learnt
         if learnt is None:
             return
-        said = readings(raw.headers, vendor=self.config.vendor, dialect=self.dialect.name, now=now)
+        said = readings(headers, vendor=self.config.vendor, dialect=self.dialect.name, now=now)
         if said:
             learnt.update(_fingerprint(key), model, said, counted_at)
 
@@ -224,6 +285,20 @@ class Endpoint:
             self.typical.observe(took)
         if self.hedge is not None:
             self.hedge.observe(took, answered=True)
+        self._answered(key, model)
+
+    def succeeded_streaming(self, key: Secret | None, model: str, first_content: float) -> None:
+        """
+        Note a streamed answer that showed its first content after *first_content* seconds.
+
+        How long it took as a whole says more about its reader than about the provider.
+        """
+        if self.watched:
+            self.peak.observe(first_content)
+            self.typical.observe(first_content)
+        self._answered(key, model)
+
+    def _answered(self, key: Secret | None, model: str) -> None:
         self.admission.budget.credit()
         self.cooldowns.succeeded(_fingerprint(key), model)
 

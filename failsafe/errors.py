@@ -13,6 +13,7 @@ Every error failsafe raises, drawn as one tree.
     ├── CallFailed
     │   ├── AllProvidersFailed
     │   ├── DeadlineExceeded (TimeoutError)
+    │   ├── StreamInterrupted
     │   └── Cancelled
     └── ProviderFault
         ├── Transient
@@ -175,6 +176,25 @@ class AllProvidersFailed(CallFailed):
 
 class DeadlineExceeded(CallFailed, TimeoutError):
     """The caller's deadline ended before a provider answered."""
+
+
+class StreamInterrupted(CallFailed):
+    """
+    A streamed answer broke off after its first piece, and the call does not go on.
+
+    Args:
+        message: What broke off and why, the attempts, and what to do.
+        partial: Everything received, a :class:`failsafe.Partial`.
+        provider: The configured name of the provider whose answer broke off.
+        fault: What went wrong, a :class:`failsafe.Fault`; None: the caller's deadline ended.
+        **details: As for :class:`CallFailed`.
+    """
+
+    def __init__(self, message: str, *, partial: Any, provider: str, fault: Any = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.partial = partial
+        self.provider = provider
+        self.fault = fault
 
 
 class Cancelled(CallFailed):

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import msgspec
 
-from failsafe.attempts import Attempts, Shared, out_of_budget
+from failsafe.attempts import Attempts, Ending, Opened, Shared, out_of_budget
 from failsafe.backoff import calculate_delay
 from failsafe.cooldown import Blocked
 from failsafe.course import Candidate, Course
@@ -25,6 +25,7 @@ from failsafe.durations import in_words
 from failsafe.errors import AllProvidersFailed, CallFailed, Cancelled, DeadlineExceeded, InvalidRequest, ProviderFault
 from failsafe.events import ModelSubstituted
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
+from failsafe.manner import PLAIN, Manner
 from failsafe.model_names import same_model
 from failsafe.models import Attempt, Failure, Reply, Skip, SkipReason
 from failsafe.ordering import Arranged
@@ -59,11 +60,12 @@ class Failover:
         call_id: Names the call in events and logs.
         shared: The router's settings, clock, chance and reporter.
         hedges: Starts further attempts while one is slow, or None.
+        manner: How it asks: for whole answers, or for streams.
     """
 
     __slots__ = (
-        "_attempts", "_cancel", "_courses", "_deadline", "_failed_domains", "_first_choices", "_hedges", "_request",
-        "_shared", "_size", "_skipped", "_started", "_too_long_for",
+        "_attempts", "_cancel", "_courses", "_deadline", "_failed_domains", "_first_choices", "_hedges",
+        "_made_before", "_manner", "_request", "_shared", "_size", "_skipped", "_started", "_too_long_for", "_waiting",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +77,7 @@ class Failover:
         call_id: str,
         shared: Shared,
         hedges: Hedges | None = None,
+        manner: Manner = PLAIN,
     ) -> None:
         self._request = size.request
         self._size = size
@@ -82,7 +85,12 @@ class Failover:
         self._cancel = cancel
         self._shared = shared
         self._courses = [Course(candidate, self._tokens(candidate)) for candidate in arranged.candidates]
-        self._attempts = Attempts(deadline, cancel, call_id, shared)
+        self._manner = manner
+        self._attempts = Attempts(deadline, cancel, call_id, shared, manner)
+        self._waiting = self._courses.copy()
+        """Those that have not had their turn in this round."""
+        self._made_before = 0
+        """How many attempts were made before this round."""
         self._skipped: dict[str, Skip] = {skip.provider: skip for skip in arranged.skipped}
         self._first_choices = True
         """Whether an alias's best model is held to, or whichever is free is taken rather than waited for."""
@@ -101,13 +109,20 @@ class Failover:
         return tuple(made if self._hedges is None else sorted(made, key=lambda attempt: attempt.started_at))
 
     @property
+    def time_left(self) -> float:
+        """Seconds until the call must have ended; may be infinite."""
+        return self._deadline.left
+
+    @property
     def latency_ms(self) -> float:
         """Milliseconds since the call began."""
         return (self._shared.clock.monotonic() - self._started) * 1000
 
-    def run(self) -> Reply:
+    def run(self) -> Reply | Opened:
         """
-        Ask until someone answers.
+        Ask until someone answers; where streams are asked for, until one has shown its first content.
+
+        After a stream that broke off (:meth:`goes_on_after`) it goes on where it had stopped.
 
         Raises:
             AllProvidersFailed: Nobody did, and no further try is allowed.
@@ -116,15 +131,55 @@ class Failover:
             ProviderFault: A fault that no other provider would mend.
         """
         while True:
-            made_before = len(self._attempts.made)
-            waiting = self._courses.copy()
+            waiting = self._waiting
             while waiting:
                 course = self._next_of(waiting)
                 if not course.over and not (course.rests_until and self._rests(course)):
                     reply = self._ask(course, waiting)
                     if reply is not None:
                         return reply
-            self._wait_for_next_round(anyone_asked=len(self._attempts.made) > made_before)
+            made = len(self._attempts.made)
+            self._wait_for_next_round(anyone_asked=made > self._made_before)
+            self._made_before = made
+            self._waiting = self._courses.copy()
+
+    def close(self, opened: Opened, outcome: Answered | Failure | None) -> Attempt:
+        """End a streamed attempt: with its whole answer, with why it broke off, or because nobody wants the rest."""
+        return self._attempts.close(opened, outcome)
+
+    def abandon(self) -> None:
+        """Close a stream that was opened and that nobody has taken over."""
+        opened = self._attempts.opened
+        if opened is not None:
+            self._attempts.close(opened, None)
+
+    def tell(self, line: Attempt) -> None:
+        """Report a finished attempt to the router's listeners."""
+        self._attempts.tell(line)
+
+    def goes_on_after(self, opened: Opened, failure: Failure) -> None:
+        """
+        Draw the conclusions of a stream that broke off, so that :meth:`run` asks the next provider.
+
+        Raises:
+            Cancelled: The token was cancelled.
+            ProviderFault: A fault that no other provider would mend.
+        """
+        course = opened.course
+        self._skipped.pop(course.endpoint.name, None)
+        if self._again_at_once(course, opened.built, failure):
+            self._waiting.insert(0, course)
+        else:
+            self._retire_if_tried_enough(course)
+
+    def report(self, headline: str) -> str:
+        """The text of an error about this call: a line an attempt, a line a provider left alone, and what to do."""
+        return report(headline, self._attempts.made, tuple(self._skipped.values()))
+
+    @property
+    def skipped(self) -> tuple[Skip, ...]:
+        """The providers left alone so far, and why."""
+        return tuple(self._skipped.values())
 
     def _next_of(self, waiting: list[Course]) -> Course:
         """Take the next in order, but for one that would fail together with one that has failed."""
@@ -134,7 +189,7 @@ class Failover:
                     return waiting.pop(position)
         return waiting.pop(0)
 
-    def _ask(self, course: Course, later: list[Course]) -> Reply | None:
+    def _ask(self, course: Course, later: list[Course]) -> Reply | Opened | None:
         """Ask one provider, again while that makes sense at once; None: on to the next."""
         while True:
             self._check_time()
@@ -143,17 +198,17 @@ class Failover:
                 return None
             # Who is the last to be asked is worth a wait for a place among the calls under way to it.
             may_wait = course.wait_left > 0.0 and not any(other.may_be_asked() for other in later)
-            outcome: Reply | Answered | Failure | Skip
+            outcome: Reply | Ending
             if self._hedges is None:
                 outcome = self._attempts.make(
                     course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
                 )
             else:
                 outcome = self._ask_hedged(self._hedges, course, ready, later, may_wait=may_wait)
-            if isinstance(outcome, Reply):
-                return outcome
             if isinstance(outcome, Answered):
-                return self._reply(course, ready.built, outcome)
+                return self.reply(course, ready.built, outcome)
+            if isinstance(outcome, Reply | Opened):
+                return outcome
             if isinstance(outcome, Skip):
                 self._skip(outcome)
                 return None
@@ -165,13 +220,13 @@ class Failover:
 
     def _ask_hedged(
         self, hedges: Hedges, course: Course, ready: Ready, later: list[Course], *, may_wait: bool
-    ) -> Reply | Failure | Skip:
+    ) -> Reply | Opened | Failure | Skip:
         """As one attempt, with others of *later* beside it once it is slow; they are taken out of *later*."""
         choose = partial(self._choose_hedge, tuple(later), course.endpoint.config.failure_domains)
         race = Race(hedges, self._attempts, choose, self._deadline, self._cancel, self._shared.clock)
         ended = race.run(Start(course, ready, self._patience(course, later)), may_wait=may_wait)
         if isinstance(ended.outcome, Answered):
-            return self._reply(ended.course, ended.built, ended.outcome)
+            return self.reply(ended.course, ended.built, ended.outcome)
         for hedge in race.finished:
             if not self._again_after_hedge(hedge):
                 later.remove(hedge.course)
@@ -238,7 +293,7 @@ class Failover:
             target = msgspec.structs.replace(target, refused=refused)
         lacking = ""
         try:
-            built = course.endpoint.dialect.build(self._request, target)
+            built = self._manner.build(course.endpoint, self._request, target)
             check_size(built.body, self._shared.config.max_request_bytes, self._request)
             if len(built.body) < _MAY_BE_LONG or not self._is_too_long_for(course):
                 return built
@@ -269,8 +324,8 @@ class Failover:
         return attempt_limit(
             left=self._deadline.left,
             whole=self._deadline.timeout,
-            own_limit=course.endpoint.config.timeout,
-            waiting=[other.endpoint.latency.p95 for other in later if other.may_be_asked()],
+            own_limit=self._manner.own_limit(course.endpoint, course.model),
+            waiting=[self._manner.usual(other.endpoint, other.model) for other in later if other.may_be_asked()],
         )
 
     def _skip(self, skip: Skip) -> None:
@@ -441,7 +496,8 @@ class Failover:
             attempts=self.attempts, skipped=skipped, retry_after=retry_after,
         )  # fmt: skip
 
-    def _reply(self, course: Course, built: BuiltRequest, answered: Answered) -> Reply:
+    def reply(self, course: Course, built: BuiltRequest, answered: Answered) -> Reply:
+        """The answer with its receipt."""
         answer = answered.answer
         model = answer.model or course.model
         if not same_model(course.model, model) and course.endpoint.notice_substitute(course.model, model):

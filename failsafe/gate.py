@@ -34,6 +34,11 @@ class Gate:
         """How many calls are under way."""
         return len(self._inside)
 
+    @property
+    def calls(self) -> list[object]:
+        """The calls under way."""
+        return list(self._inside)
+
     def enter(self, call: object) -> None:
         """
         Count *call* in.

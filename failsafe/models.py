@@ -67,6 +67,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         parameters: What of :class:`ChatParameters` was given.
         extra: Fields that are passed to every target as they are.
         needs: What a target must be able to do: a subset of ``{"tools", "images", "json_schema"}``.
+        stream: Whether the answer is asked for as a stream.
+        extra_for: The dialect that alone is sent ``extra``, or "" for every one.
     """
 
     model: str
@@ -74,6 +76,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, Any] = {}
     extra: Mapping[str, Any] = {}
     needs: frozenset[str] = frozenset()
+    stream: bool = False
+    extra_for: str = ""
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -213,6 +217,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         usage: Tokens, when the attempt was answered.
         maybe_billed: Whether the provider may charge for it although it failed.
         hedge: Whether it was started while another attempt of the same call was under way.
+        first_content_ms: Milliseconds until the first content of an answer that came as a stream; else None.
     """
 
     provider: str
@@ -231,6 +236,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     maybe_billed: bool = False
     hedge: bool = False
+    first_content_ms: float | None = None
 
 
 class SkipReason(StrEnum):
@@ -262,6 +268,14 @@ class Skip(msgspec.Struct, frozen=True, kw_only=True):
     reason: SkipReason
     detail: str
     retry_after: float | None = None
+
+
+class Seam(msgspec.Struct, frozen=True, kw_only=True):
+    """Where another provider went on with a streamed answer: after so many characters of its text, and who."""
+
+    offset: int
+    provider: str
+    model: str
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,6 +332,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         provider_data: What the same provider and model want back with the history.
         raw: The provider's decoded body.
         fallback: Whether nobody answered, and this is the router's own last answer.
+        seams: Where one provider went on with a streamed answer that another had begun.
     """
 
     content: str
@@ -338,6 +353,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     provider_data: Mapping[str, Any] | None
     raw: Any
     fallback: bool = False
+    seams: tuple[Seam, ...] = ()
 
     @property
     def message(self) -> dict[str, Any]:

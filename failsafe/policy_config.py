@@ -312,3 +312,50 @@ class SelectionConfig:
         if self.max_latency_ms is not None:
             checks.number("max_latency_ms", self.max_latency_ms, above=0, most=_DAY * 1000)
         checks.number("slow_start", self.slow_start, least=0, most=_DAY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamConfig:
+    """
+    How long a streamed answer may show nothing. Comments, pings and empty pieces are nothing.
+
+    Attributes:
+        first_content: Seconds until its first content (above 0, at most a day). None: the provider's ``timeout``,
+            which does not bound a streamed answer otherwise.
+        stall: Seconds between two pieces of content (above 0, at most a day).
+    """
+
+    first_content: float | None = None
+    stall: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.first_content is not None:
+            checks.number("first_content", self.first_content, above=0, most=_DAY)
+        checks.number("stall", self.stall, above=0, most=_DAY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptLimitConfig:
+    """
+    When an attempt that has shown no content is given up, by what is usual for its provider.
+
+    Holds for streams and for calls with ``progress``; a provider that answers in one piece cannot be told from one
+    that hangs.
+
+    Attributes:
+        multiple: An attempt is given up after this many times the slowest of the last 64 (1 to 1000).
+        floor: But never before so many seconds (0 to a day).
+        minimum_calls: Answers needed before that is judged (1 to 64).
+        enabled: Whether it is judged at all.
+    """
+
+    multiple: float = 4.0
+    floor: float = 1.0
+    minimum_calls: int = 20
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        checks.number("multiple", self.multiple, least=1, most=1000)
+        checks.number("floor", self.floor, least=0, most=_DAY)
+        checks.whole("minimum_calls", self.minimum_calls, least=1, most=64)
+        checks.flag("enabled", self.enabled)

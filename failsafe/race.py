@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from failsafe.attempts import Attempts
+from failsafe.attempts import Attempts, Ending
 from failsafe.budget import RetryBudget
 from failsafe.clock import Clock
 from failsafe.course import Course
 from failsafe.deadline import CancelToken, Deadline
-from failsafe.models import Failure, Skip
+from failsafe.models import Skip
 from failsafe.policy_config import HedgeConfig
 from failsafe.providers.base import BuiltRequest
 from failsafe.reading import Answered
@@ -47,7 +47,7 @@ class Finished(NamedTuple):
 
     course: Course
     built: BuiltRequest
-    outcome: Answered | Failure | Skip
+    outcome: Ending
 
 
 class Hedges(NamedTuple):
@@ -207,14 +207,14 @@ class Race:
 
     def _run_hedge(self, runner: _Runner) -> _Runner | None:
         course, ready, limit = runner.start
-        outcome: Answered | Failure | Skip | None = None
+        outcome: Ending | None = None
         try:
             outcome = self._attempts.make(course, ready.built, ready.key, limit, cancel=runner.cancel, hedge=True)
         finally:  # an interrupted worker must leave nobody waiting
             follower = self._ended(runner, outcome)
         return follower
 
-    def _ended(self, runner: _Runner, outcome: Answered | Failure | Skip | None) -> _Runner | None:
+    def _ended(self, runner: _Runner, outcome: Ending | None) -> _Runner | None:
         """Take note of how a hedge ended; the next one to begin at once, if any."""
         runner.cancel.cancel()  # it has ended; this only takes the caller's token off its hands
         follower: _Runner | None = None
@@ -234,7 +234,7 @@ class Race:
             self._call_off()
         return follower
 
-    def _note_locked(self, runner: _Runner, outcome: Answered | Failure | Skip) -> bool:
+    def _note_locked(self, runner: _Runner, outcome: Ending) -> bool:
         """Take note of an outcome; whether it wins the race."""
         ended = Finished(runner.start.course, runner.start.ready.built, outcome)
         self.finished.append(ended)

@@ -36,6 +36,8 @@ def build_request(
     model: str,
     parameters: Mapping[str, Any],
     extra: Mapping[str, Any] | None = None,
+    *,
+    extra_for: str = "",
 ) -> ChatRequest:
     """
     Return the checked request. Thread-safe; changes none of its arguments.
@@ -45,6 +47,7 @@ def build_request(
         model: A model or alias.
         parameters: Of :class:`failsafe.models.ChatParameters`; those that are None count as not given.
         extra: Fields that every target gets as they are.
+        extra_for: The dialect whose targets alone get them, or "" for every one.
 
     Raises:
         InvalidRequest: Something in it no provider would take; the message names the place, the
@@ -64,6 +67,7 @@ def build_request(
         parameters=parameters,
         extra=extra or {},
         needs=_with_parameters(needs, parameters) if needs or parameters else _NO_NEEDS,
+        extra_for=extra_for,
     )
 
 

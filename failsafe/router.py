@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+import msgspec
+
 from failsafe.admission import Admission
-from failsafe.attempts import Shared
+from failsafe.attempts import Opened, Shared
 from failsafe.breaker import CircuitBreakerRegistry
 from failsafe.checks import close_names
+from failsafe.chunks import ON_INTERRUPT, OnInterrupt
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.constraints import CallParameters, Constraints, checked, split
 from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline
+from failsafe.encoding import refuse
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
 from failsafe.events import CallFinished, CircuitState, StateChanged
@@ -25,6 +32,7 @@ from failsafe.fallback_reply import fallback_reply
 from failsafe.gate import Gate
 from failsafe.health import ProviderStatus
 from failsafe.hedge import hedge_budget
+from failsafe.manner import PLAIN, Manner, Progress, Streamed
 from failsafe.models import ChatRequest, Message, Reply
 from failsafe.ordering import Ordering, Serving
 from failsafe.outcome import may_fall_back
@@ -32,6 +40,7 @@ from failsafe.policy_config import HedgeConfig
 from failsafe.race import Hedges
 from failsafe.request import build_request
 from failsafe.request_size import RequestSize
+from failsafe.stream import Passage, Stream
 from failsafe.telemetry.bus import EventBus, Listener
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Transport
@@ -47,7 +56,7 @@ _HEDGE_THREADS = 32
 """Most hedges of one router under way at once; those due beyond that begin late, or not at all."""
 
 _CLOSING = 1.0
-"""Seconds to wait for hedges that are being called off."""
+"""Seconds to wait for hedges that are being called off, and for calls whose deadline has passed."""
 
 _router_numbers = itertools.count(1)
 
@@ -87,6 +96,7 @@ class Router:
         self._endpoints = self._make_endpoints(transport or _over_requests())
         self._ordering = Ordering(self.config.selection, random)
         self._hedges = _hedges(self.config.hedge)
+        self._left_behind: deque[Callable[[], None]] = deque()  # by the garbage collector; single operations
         self._serving: dict[str, Serving] = {}  # single operations, atomic under the GIL; values never change
         self._gate = Gate()
         self._number = next(_router_numbers)
@@ -104,6 +114,8 @@ class Router:
                 clock=self._clock,
                 random=self._shared.random,
                 hedge=self.config.hedge,
+                stream=self.config.stream,
+                attempt_limit=self.config.attempt_limit,
             )
             for rank, provider in enumerate(self.config.providers)
             if provider.enabled
@@ -194,6 +206,106 @@ class Router:
         options, sent = split(parameters)
         return self._run(build_request(messages, model, sent, extra), deadline, cancel, options)
 
+    def stream(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        model: str,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        extra: Mapping[str, Any] | None = None,
+        on_interrupt: OnInterrupt = "raise",
+        **parameters: Unpack[CallParameters],
+    ) -> Stream:
+        """
+        Ask one question and return the answer piece by piece, once its first content is there.
+
+        Whatever fails before the first content is failed over as in :meth:`chat`, and nobody notices. Streams are not
+        hedged.
+
+        Args:
+            prompt: One user message, or a conversation in OpenAI's chat form.
+            model: A model's name, an alias from the settings, or ``provider:model``.
+            timeout: Seconds for the whole answer, its last piece included; as in :meth:`chat`.
+            cancel: Ends the call from another thread.
+            extra: Body fields of the provider's own, passed to every provider as they are.
+            on_interrupt: What happens when the answer breaks off after that. ``raise``:
+                :class:`failsafe.StreamInterrupted` has what was received. ``restart``: a chunk with the event
+                ``restarted`` says to drop it, and the next provider begins again. ``continue``: the next provider is
+                given it to go on with, after a chunk with the event ``continued``.
+            **parameters: As in :meth:`chat`.
+
+        Raises:
+            InvalidRequest: The request is wrong; nothing, or nothing more, was sent.
+            AllProvidersFailed: Nobody answered; the message lists every attempt.
+            DeadlineExceeded: The time was up before the first content.
+            Cancelled: *cancel* was cancelled.
+            ContentFiltered: A content policy stopped the prompt.
+            ModelNotFound: No configured provider serves *model*.
+            RouterClosed: The router is closed.
+        """
+        options, sent = split(parameters)
+        request = build_request(prompt, model, sent, extra)
+        return self.ask_stream(request, timeout=timeout, cancel=cancel, on_interrupt=on_interrupt, options=options)
+
+    def ask(
+        self,
+        request: ChatRequest,
+        *,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """
+        As :meth:`chat`, for a request that :func:`failsafe.request.build_request` has made.
+
+        Args:
+            request: The request.
+            timeout: Seconds for the whole call.
+            cancel: Ends the call from another thread.
+            options: Of :class:`failsafe.constraints.RoutingOptions`.
+        """
+        return self._run(request, self._deadline(timeout), cancel, options)
+
+    def ask_stream(
+        self,
+        request: ChatRequest,
+        *,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        on_interrupt: OnInterrupt = "raise",
+        options: Mapping[str, Any] | None = None,
+    ) -> Stream:
+        """As :meth:`stream`, for a request that :func:`failsafe.request.build_request` has made; see :meth:`ask`."""
+        if on_interrupt not in ON_INTERRUPT:
+            refuse("on_interrupt", on_interrupt, f"one of {', '.join(ON_INTERRUPT)} is needed")
+        deadline = self._deadline(timeout)
+        request = msgspec.structs.replace(request, stream=True)
+        token = (cancel or CancelToken()).child()
+        manner = Streamed(deadline)
+        call, call_id = self._call(request, deadline, token, options, manner, None)
+        ended = partial(self._ended, call, call_id, request.model)
+        passage = Passage(call, manner, request, on_interrupt, token, ended, self._left_behind)
+        self._gate.enter(call)
+        try:
+            opened = call.run()
+            assert isinstance(opened, Opened)  # noqa: S101 -- a call that asks for streams is given streams
+            return Stream(passage, opened)
+        except BaseException as error:
+            token.close()
+            call.abandon()
+            last = self._last_answer(request, error, call)
+            ended(last, type(error).__name__)
+            if last is None:
+                raise
+            return Stream(passage, last)
+
+    def _ended(self, call: Failover, call_id: str, model: str, reply: Reply | None, why: str | None) -> None:
+        """A stream is over: let the router close, and tell who listens."""
+        self._gate.leave(call)
+        if why is not None or self._reporter.wants_successes():
+            self._reporter.emit(self._finished(call, call_id, model, reply, why))
+
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
             timeout = self.config.timeout
@@ -202,11 +314,10 @@ class Router:
     def _run(
         self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: Mapping[str, Any] | None
     ) -> Reply:
-        serving = self._serving.get(request.model) or self._resolve(request.model)
-        size = RequestSize(request, self._clock)
-        arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
-        call_id = f"call-{self._number}-{next(self._calls)}"
-        call = Failover(size, arranged, deadline, cancel, call_id, self._shared, self._hedges)
+        manner: Manner = PLAIN
+        if self._wants_progress(options):
+            manner, request = Progress(deadline), msgspec.structs.replace(request, stream=True)
+        call, call_id = self._call(request, deadline, cancel, options, manner, self._hedges)
         try:
             self._gate.enter(call)
             try:
@@ -217,11 +328,43 @@ class Router:
                 if last is None:
                     raise
                 return last
+            assert isinstance(reply, Reply)  # noqa: S101 -- streams are given to those alone who ask for them
             if self._reporter.wants_successes():
                 self._reporter.emit(self._finished(call, call_id, request.model, reply, None))
             return reply
         finally:
             self._gate.leave(call)
+
+    def _call(
+        self,
+        request: ChatRequest,
+        deadline: Deadline,
+        cancel: CancelToken | None,
+        options: Mapping[str, Any] | None,
+        manner: Manner,
+        hedges: Hedges | None,
+    ) -> tuple[Failover, str]:
+        """The call that *request* makes, and its id."""
+        if self._left_behind:
+            self._settle_left_behind()
+        serving = self._serving.get(request.model) or self._resolve(request.model)
+        size = RequestSize(request, self._clock)
+        arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
+        call_id = f"call-{self._number}-{next(self._calls)}"
+        return Failover(size, arranged, deadline, cancel, call_id, self._shared, hedges, manner), call_id
+
+    def _settle_left_behind(self) -> None:
+        """Return what streams held that the garbage collector found in a moment in which no lock may be taken."""
+        while self._left_behind:
+            settle: Callable[[], None] | None = None
+            with suppress(IndexError):  # another thread was quicker
+                settle = self._left_behind.popleft()
+            if settle is not None:
+                settle()
+
+    def _wants_progress(self, options: Mapping[str, Any] | None) -> bool:
+        wanted = options.get("progress") if options else None
+        return self.config.progress if wanted is None else wanted is True
 
     def _constraints(self, options: Mapping[str, Any] | None, serving: Serving) -> Constraints | None:
         if not options:
@@ -295,10 +438,12 @@ class Router:
 
     def status(self) -> dict[str, ProviderStatus]:
         """How each provider is doing, by name."""
+        self._settle_left_behind()
         return {endpoint.name: endpoint.status() for endpoint in self._endpoints}
 
     def stats(self) -> dict[str, dict[str, Any]]:
         """Counts, latency, breaker and cooldowns of each provider, by name (``docs/router.md`` lists the keys)."""
+        self._settle_left_behind()
         return {endpoint.name: endpoint.stats() for endpoint in self._endpoints}
 
     def reset(self, provider: str | None = None) -> None:
@@ -345,21 +490,28 @@ class Router:
         Refuse new calls, wait for those under way, then close every connection. Idempotent.
 
         A call of the same thread (closing from a signal handler, or from a ``sync`` listener) is not
-        waited for.
+        waited for, nor is a stream that this thread has opened.
 
         Args:
-            timeout: Seconds to wait; None waits for the last call, which its own deadline bounds.
+            timeout: Seconds to wait; None waits for the last call, which its own deadline bounds; a stream that nobody
+                reads is waited for until its deadline.
 
         Returns:
             True when all calls had ended.
         """
+        self._settle_left_behind()
         with ExitStack() as stack:  # one connection that fails to close keeps no other open
             stack.callback(self._reporter.bus.close)
             if self._hedges is not None:
                 stack.callback(self._hedges.workers.close, _CLOSING)
             for endpoint in self._endpoints:
                 stack.callback(endpoint.transport.close)
-            return self._gate.close(timeout)
+            return self._gate.close(self._until_the_last_deadline() if timeout is None else timeout)
+
+    def _until_the_last_deadline(self) -> float | None:
+        """Seconds until every call under way must have ended; None if one has no deadline."""
+        longest = max((call.time_left for call in self._gate.calls if isinstance(call, Failover)), default=0.0)
+        return None if longest == math.inf else longest + _CLOSING
 
     def __enter__(self) -> Self:
         return self

@@ -99,15 +99,16 @@ class Slot:
         self.generation = generation
         """How often the limit had fallen when it was granted."""
 
-    def release(self, *, pushback: bool | None = None) -> None:
+    def release(self, *, pushback: bool | None = None, seconds: float | None = None) -> None:
         """
         Give it to the longest waiter, or back; later calls do nothing.
 
         Args:
             pushback: What an adaptive limit learns from the call. True: the service pushed back (429, 529, a timeout).
                 False: it answered. None: the call says nothing (cancelled, never sent, the caller's own mistake).
+            seconds: How long the service took, where that is known better than by how long the slot was held.
         """
-        self._slots.give_back(self, pushback)
+        self._slots.give_back(self, pushback, seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -231,7 +232,7 @@ class Slots:
             raise self._refusal(waited)
         return slot
 
-    def give_back(self, slot: Slot, pushback: bool | None) -> None:
+    def give_back(self, slot: Slot, pushback: bool | None, seconds: float | None = None) -> None:
         """Take *slot* out of use, unless that was done, and hand it on."""
         rule = self._rule
         now = 0.0 if rule is None else self._clock.monotonic()
@@ -239,8 +240,8 @@ class Slots:
             if slot not in self._held:
                 return
             if rule is not None:
-                seconds = now - slot.started_at
-                rule.ended(generation=slot.generation, seconds=seconds, pushback=pushback, in_flight=len(self._held))
+                took = now - slot.started_at if seconds is None else seconds
+                rule.ended(generation=slot.generation, seconds=took, pushback=pushback, in_flight=len(self._held))
                 self.limit = rule.limit
             self._held.remove(slot)
             if not self._queue:

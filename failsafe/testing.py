@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,13 +25,14 @@ from urllib3 import HTTPHeaderDict
 
 from failsafe.clock import Random
 from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.deadline import Deadline
 from failsafe.events import Event
 from failsafe.faults import Fault
 from failsafe.models import Failure, Phase
 from failsafe.policy_config import RetryConfig
 from failsafe.router import Router
 from failsafe.secret import Secret
-from failsafe.transport.base import Limits, RawAnswer, Transport
+from failsafe.transport.base import Limits, OpenAnswer, RawAnswer, Transport
 
 EventT = TypeVar("EventT", bound=Event)
 
@@ -91,7 +92,22 @@ class FakeClock:
             self._during_wait.remove(callback)
 
 
-Outcome = RawAnswer | Failure
+class StreamScript(NamedTuple):
+    """
+    A streamed answer, as :func:`streaming` makes it.
+
+    Attributes:
+        pieces: What comes, in order: bytes, a failure that ends it, or a function of the limit on the wait
+            (a :class:`failsafe.Deadline`) that returns either.
+        headers: The answer's headers.
+    """
+
+    pieces: tuple[StreamPiece, ...]
+    headers: HTTPHeaderDict
+
+
+StreamPiece = bytes | Failure | Callable[[Deadline], bytes | Failure]
+Outcome = RawAnswer | Failure | StreamScript
 """What a scripted provider does with a request."""
 
 
@@ -105,13 +121,56 @@ class SentRequest(NamedTuple):
     limits: Limits
 
 
+class ScriptedStream:
+    """
+    One :class:`failsafe.transport.base.OpenAnswer` that plays a :class:`StreamScript`.
+
+    Attributes:
+        closed: Whether it was closed, or read to its end.
+    """
+
+    def __init__(self, script: StreamScript, limits: Limits) -> None:
+        self.status = 200
+        self.headers: Mapping[str, str] = script.headers
+        self.bytes_received = 0
+        self.closed = False
+        self._pieces = deque(script.pieces)
+        self._cancel = limits.cancel
+
+    def read(self, limit: Deadline) -> bytes | Failure:
+        """The next piece; ``b""`` after the last."""
+        if self._cancel is not None and self._cancel.cancelled:
+            self.closed = True
+            return failing(Fault.CANCELLED, phase=Phase.READ)
+        piece = self._pieces.popleft() if self._pieces and not self.closed else b""
+        came = piece(limit) if callable(piece) else piece
+        if isinstance(came, Failure) or not came:
+            self.closed = True
+        else:
+            self.bytes_received += len(came)
+        return came
+
+    def close(self) -> None:
+        """Note that nobody wants the rest."""
+        self.closed = True
+
+
+def _whole(stream: ScriptedStream, limits: Limits) -> RawAnswer | Failure:
+    body = b""
+    while piece := stream.read(limits.deadline):
+        if isinstance(piece, Failure):
+            return piece
+        body += piece
+    return RawAnswer(status=stream.status, headers=stream.headers, body=body)
+
+
 class ScriptedTransport:
     """
     A :class:`failsafe.transport.base.Transport` that answers from a script, without a network.
 
     Each request takes the next outcome; the last one is repeated for ever. An outcome may also be
     a function of the :class:`SentRequest`, e.g. one that moves a :class:`FakeClock` and then fails.
-    ``requests`` lists what was sent. Thread-safe.
+    ``requests`` lists what was sent, ``streams`` the answers that were handed out as streams. Thread-safe.
 
     Args:
         outcomes: What to do, in order; at least one.
@@ -121,6 +180,7 @@ class ScriptedTransport:
         self._lock = threading.Lock()
         self._outcomes = deque(outcomes)  # guarded by _lock
         self.requests: list[SentRequest] = []
+        self.streams: list[ScriptedStream] = []
         self.closed = False
 
     def send(
@@ -130,8 +190,30 @@ class ScriptedTransport:
         body: bytes | None,
         key: Secret | None,
         limits: Limits,
-    ) -> Outcome:
-        """Note the request and return the next outcome."""
+    ) -> RawAnswer | Failure:
+        """Note the request and return the next outcome; a scripted stream comes as a whole."""
+        outcome = self._next(method, path, body, key, limits)
+        return _whole(ScriptedStream(outcome, limits), limits) if isinstance(outcome, StreamScript) else outcome
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        key: Secret | None,
+        limits: Limits,
+    ) -> OpenAnswer | RawAnswer | Failure:
+        """As :meth:`send`, for an answer that is read piece by piece; a whole one comes in one piece."""
+        outcome = self._next(method, path, body, key, limits)
+        if isinstance(outcome, RawAnswer) and 200 <= outcome.status < 300:
+            outcome = StreamScript((outcome.body,), HTTPHeaderDict(outcome.headers))
+        if not isinstance(outcome, StreamScript):
+            return outcome
+        stream = ScriptedStream(outcome, limits)
+        self.streams.append(stream)
+        return stream
+
+    def _next(self, method: str, path: str, body: bytes | None, key: Secret | None, limits: Limits) -> Outcome:
         request = SentRequest(method, path, None if body is None else msgspec.json.decode(body), key, limits)
         with self._lock:
             self.requests.append(request)
@@ -272,6 +354,47 @@ def answer(text: str = "hello", *, model: str = "gpt-4.1", **headers: str) -> Ra
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
     }
     return RawAnswer(status=200, headers=_headers(headers), body=msgspec.json.encode(body))
+
+
+def streaming(
+    *texts: str | StreamPiece, model: str = "gpt-4.1", finish: str | None = "stop", **headers: str
+) -> StreamScript:
+    """
+    A streamed answer in OpenAI's form.
+
+    Args:
+        texts: A chunk each; a failure breaks it off, bytes are sent as they are, and so is what a function of
+            the limit returns (see :func:`stalling`).
+        model: Who says to have answered.
+        finish: The finish reason; None: it ends without one, cut clean.
+        headers: The answer's headers, ``_`` standing for ``-``.
+    """
+    frame = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": model}
+    pieces = [
+        _event(frame | {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+        if isinstance(text, str)
+        else text
+        for text in texts
+    ]
+    if finish is not None:
+        pieces.append(_event(frame | {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}))
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        pieces.append(_event(frame | {"choices": [], "usage": usage}) + b"data: [DONE]\n\n")
+    return StreamScript(tuple(pieces), _headers({"Content_Type": "text/event-stream", **headers}))
+
+
+def _event(data: Any) -> bytes:
+    return b"data: " + msgspec.json.encode(data) + b"\n\n"
+
+
+def stalling(clock: FakeClock) -> Callable[[Deadline], Failure]:
+    """A piece of a streamed answer that never comes: all the time it is given passes on *clock*."""
+
+    def stall(limit: Deadline) -> Failure:
+        clock.advance(limit.left)
+        return failing(Fault.TIMEOUT, "no more", phase=Phase.READ, maybe_billed=True)
+
+    return stall
 
 
 def refusal(status: int, message: str = "no", *, code: str | None = None, **headers: str) -> RawAnswer:

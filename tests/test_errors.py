@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from failsafe import errors
+from failsafe import Fault, Partial, errors
 from failsafe.errors import FailsafeError
 
 ERRORS = [
@@ -48,6 +48,10 @@ def filled(error: type[FailsafeError]) -> FailsafeError:
         return error("openai", "60 requests a minute", 0.5)
     if issubclass(error, errors.TooManyAbandoned):
         return error("Timeout 3 s", 16)
+    if issubclass(error, errors.StreamInterrupted):
+        return error(
+            "broke off", partial=Partial(text="Hel"), provider="openai", fault=Fault.TRUNCATED, attempts=("a",)
+        )
     if issubclass(error, errors.CallFailed):
         return error("the report", attempts=("first", "second"), skipped=("third",), retry_after=3.0)
     if not issubclass(error, errors.ProviderFault):

@@ -14,9 +14,10 @@ from typing import Any
 from failsafe.models import Answer, ChatRequest, Failure
 from failsafe.providers.anthropic_answer import read_answer
 from failsafe.providers.anthropic_history import History
+from failsafe.providers.anthropic_stream import AnthropicStream
 from failsafe.providers.anthropic_thinking import length_and_thinking
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
-from failsafe.providers.common import Changes, encode_body
+from failsafe.providers.common import Changes, encode_body, extra_of
 from failsafe.providers.json_schema import closed, keyword_outside
 from failsafe.providers.native import Asked, chosen_tool, with_extra
 
@@ -59,6 +60,8 @@ class AnthropicDialect:
         asked = Asked(request, target, changes, _NAMES)
         history = History(request.messages, target, changes)
         body: dict[str, Any] = {"model": target.model, "messages": history.turns}
+        if request.stream:
+            body["stream"] = True
         if history.system:
             body["system"] = history.system
         body |= _tools(asked, history, target, changes)
@@ -68,12 +71,16 @@ class AnthropicDialect:
         _check_prefill(asked, history, body, target)
         _add_rest(body, asked, changes)
         asked.drop_rest("Anthropic has no equivalent")
-        body = with_extra(body, request, target, asked, changes, settings="output_config")
+        body = with_extra(body, extra_of(request, self.name, changes), target, asked, changes, settings="output_config")
         return BuiltRequest(path=_PATH, body=encode_body(body, request), adjustments=changes.listed())
 
     def read(self, body: Any, target: Target) -> Answer | Failure:  # noqa: ARG002 -- every model answers alike
         """The answer in a decoded 2xx body, or why it is none. Never raises, whatever *body* is."""
         return read_answer(body)
+
+    def stream(self, target: Target) -> AnthropicStream:
+        """A reader for one streamed answer of *target*."""
+        return AnthropicStream(target)
 
 
 def _thinking(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from failsafe.catalog import ModelInfo, Quirks
+from failsafe.chunks import Chunk
 from failsafe.models import Adjustment, Answer, ChatRequest, Failure
 
 
@@ -57,6 +58,42 @@ class CannotExpress(Exception):
     """
 
 
+class StreamReader(Protocol):
+    """
+    Reads the events of one streamed answer. Lives for that answer; not thread-safe. Never raises.
+
+    Attributes:
+        finished: Whether the answer has said how it ended; only usage and an end marker may follow.
+        done: Whether nothing may follow any more: the end marker was read.
+        text_length: Characters of text, reasoning, refusal and tool arguments collected so far.
+    """
+
+    finished: bool
+    done: bool
+    text_length: int
+
+    def read(self, name: str, data: bytes) -> Chunk | Failure | None:
+        """
+        Take in one event.
+
+        Args:
+            name: What stood after ``event:``, or "".
+            data: What stood after ``data:``; several lines are joined by a newline.
+
+        Returns:
+            What it shows a reader; None for what shows nothing (a ping, an empty delta, usage, an end); or why the
+            answer has failed: an error event, or data that is none of this dialect.
+        """
+
+    def body(self) -> Any | Failure:
+        """
+        What the whole answer's body would have been without streaming, for :meth:`Dialect.read`.
+
+        Called when no event may follow any more. A :class:`Failure` (``TRUNCATED``, with what there was of the text as
+        its ``partial``) if the answer stopped before it said how it ended.
+        """
+
+
 class Dialect(Protocol):
     """
     A wire format. Implementations are stateless and thread-safe.
@@ -69,7 +106,10 @@ class Dialect(Protocol):
     name: str
 
     def build(self, request: ChatRequest, target: Target) -> BuiltRequest:
-        """The request in this dialect."""
+        """The request in this dialect; one that asks for a stream where ``request.stream`` says so."""
 
     def read(self, body: Any, target: Target) -> Answer | Failure:
         """The answer in a decoded 2xx body, or why it is none (never an exception)."""
+
+    def stream(self, target: Target) -> StreamReader:
+        """A reader for one answer of *target* to a request with ``stream`` set."""

@@ -17,8 +17,8 @@ __all__ = [
     "Image",
     "arguments_text",
     "encode_body",
+    "extra_of",
     "made_up_id",
-    "merged_extra",
     "nearest_word",
     "own_data",
     "plain_text",
@@ -61,9 +61,13 @@ class Changes:
         return tuple(self._noted)
 
 
-def merged_extra(request: ChatRequest, target: Target) -> dict[str, Any]:
-    """The provider's own body fields and the call's ``extra`` over them."""
-    return {**target.extra, **request.extra}
+def extra_of(request: ChatRequest, dialect: str, changes: Changes) -> Mapping[str, Any]:
+    """The call's free fields, if they are meant for *dialect*; none otherwise, which is noted."""
+    if request.extra_for in ("", dialect):
+        return request.extra
+    for name in request.extra:
+        changes.dropped(name, f"only {request.extra_for}'s own API has it")
+    return {}
 
 
 def own_data(message: Message, target: Target) -> Mapping[str, Any] | None:

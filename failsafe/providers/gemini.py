@@ -1,5 +1,5 @@
 """
-Google's Gemini API: ``POST /models/{model}:generateContent`` below ``.../v1beta``.
+Google's Gemini API: ``POST /models/{model}:generateContent`` or ``:streamGenerateContent`` below ``.../v1beta``.
 
 Sources: googleapis/python-genai ``google/genai/types.py``, ``models.py``; ai.google.dev "Text
 generation", "Function calling", "Structured output", "Thinking". Every mapping is stated in
@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 from failsafe.models import Answer, ChatRequest, Failure
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
-from failsafe.providers.common import Changes, encode_body
+from failsafe.providers.common import Changes, encode_body, extra_of
 from failsafe.providers.gemini_answer import read_answer
 from failsafe.providers.gemini_history import History
+from failsafe.providers.gemini_stream import GeminiStream
 from failsafe.providers.json_schema import takes_nothing
 from failsafe.providers.native import Asked, chosen_tool, with_extra
 
@@ -51,7 +52,7 @@ class GeminiDialect:
 
     def build(self, request: ChatRequest, target: Target) -> BuiltRequest:
         """
-        The request as ``POST /models/{model}:generateContent``; *request* is never changed.
+        The request as ``POST /models/{model}:generateContent``, or as one for a stream; *request* is never changed.
 
         Args:
             request: A request that ``failsafe.request`` checked.
@@ -73,17 +74,25 @@ class GeminiDialect:
         if settings:
             body["generationConfig"] = settings
         asked.drop_rest("Gemini has no equivalent")
-        body = with_extra(body, request, target, asked, changes, settings="generationConfig")
-        return BuiltRequest(path=_path(target.model), body=encode_body(body, request), adjustments=changes.listed())
+        body = with_extra(
+            body, extra_of(request, self.name, changes), target, asked, changes, settings="generationConfig"
+        )
+        path = _path(target.model, stream=request.stream)
+        return BuiltRequest(path=path, body=encode_body(body, request), adjustments=changes.listed())
 
     def read(self, body: Any, target: Target) -> Answer | Failure:  # noqa: ARG002 -- every model answers alike
         """The answer in a decoded 2xx body, or why it is none. Never raises, whatever *body* is."""
         return read_answer(body)
 
+    def stream(self, target: Target) -> GeminiStream:
+        """A reader for one streamed answer of *target*."""
+        return GeminiStream(target)
 
-def _path(model: str) -> str:
+
+def _path(model: str, *, stream: bool) -> str:
     """The path for *model*, quoted so that no model's name leads to another path or query."""
-    return f"/models/{quote(model.removeprefix('models/'), safe='', errors='replace')}:generateContent"
+    action = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    return f"/models/{quote(model.removeprefix('models/'), safe='', errors='replace')}:{action}"
 
 
 def _tools(asked: Asked, target: Target, changes: Changes) -> dict[str, Any]:

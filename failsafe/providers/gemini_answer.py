@@ -57,23 +57,27 @@ def _read_body(body: Mapping[str, Any]) -> Answer | Failure:
     candidates = body.get("candidates")
     candidate = candidates[0] if isinstance(candidates, list) and candidates else None
     if not isinstance(candidate, Mapping):
-        return _blocked_prompt(body) or malformed("the body has no candidates, so it is no answer of generateContent")
+        return _blocked_prompt(body, "") or malformed(
+            "the body has no candidates, so it is no answer of generateContent"
+        )
     parts = _parts(candidate)
-    if not parts:
-        blocked = _blocked_prompt(body)
+    if not parts or not candidate.get("finishReason"):
+        blocked = _blocked_prompt(body, joined_text(parts, thought=False))
         if blocked:
             return blocked
     return _read_candidate(body, candidate, parts)
 
 
-def _blocked_prompt(body: Mapping[str, Any]) -> Failure | None:
+def block_reason(body: Mapping[str, Any]) -> str:
+    """Why the prompt was blocked, or ""."""
     feedback = body.get("promptFeedback")
-    if not isinstance(feedback, Mapping):
-        return None
-    reason = text_of(feedback.get("blockReason"))
-    if not reason or reason == _NO_REASON:
-        return None
-    return filtered(reason, feedback.get("blockReasonMessage"), "")
+    reason = text_of(feedback.get("blockReason")) if isinstance(feedback, Mapping) else ""
+    return "" if reason == _NO_REASON else reason
+
+
+def _blocked_prompt(body: Mapping[str, Any], text: str) -> Failure | None:
+    reason = block_reason(body)
+    return filtered(reason, body["promptFeedback"].get("blockReasonMessage"), text) if reason else None
 
 
 def _parts(candidate: Mapping[str, Any]) -> list[Part]:
@@ -84,7 +88,7 @@ def _parts(candidate: Mapping[str, Any]) -> list[Part]:
 
 def _read_candidate(body: Mapping[str, Any], candidate: Mapping[str, Any], parts: Sequence[Part]) -> Answer | Failure:
     reason = text_of(candidate.get("finishReason"))
-    text = _joined(parts, thought=False)
+    text = joined_text(parts, thought=False)
     if reason in _BLOCKED or reason.startswith("IMAGE_"):
         return filtered(reason, candidate.get("finishMessage"), text)
     calls = _calls(body, parts)
@@ -98,7 +102,7 @@ def _read_candidate(body: Mapping[str, Any], candidate: Mapping[str, Any], parts
         usage=_usage(body.get("usageMetadata")),
         model=text_of(body.get("modelVersion")).removeprefix("models/"),
         id=text_of(body.get("responseId")),
-        reasoning=_joined(parts, thought=True) or None,
+        reasoning=joined_text(parts, thought=True) or None,
         provider_data=_to_keep(parts),
         raw=body,
     )
@@ -120,7 +124,8 @@ def _finish(reason: str, calls: Sequence[ToolCall | None]) -> FinishReason:
     return "tool_calls" if calls and finish == "stop" else finish
 
 
-def _joined(parts: Sequence[Part], *, thought: bool) -> str:
+def joined_text(parts: Sequence[Part], *, thought: bool) -> str:
+    """The text of *parts*: of the thoughts, or of all others."""
     return "".join(text_of(part.get("text")) for part in parts if bool(part.get("thought")) is thought)
 
 

@@ -218,16 +218,16 @@ def is_empty_assistant(message: Message) -> bool:
 
 
 def with_extra(
-    body: dict[str, Any], request: ChatRequest, target: Target, asked: Asked, changes: Changes, settings: str
+    body: dict[str, Any], extra: Mapping[str, Any], target: Target, asked: Asked, changes: Changes, settings: str
 ) -> dict[str, Any]:
     """
-    *body* over the free fields of the configuration and under those of the call, objects key by key.
+    *body* over the free fields of the configuration and under those of the call (*extra*), objects key by key.
 
     Fields that the target refuses are left out, and so are those inside the object *settings*.
     """
-    if not target.extra and not request.extra:
+    if not target.extra and not extra:
         return body
-    under, over = (_accepted(fields, target, asked, changes, settings) for fields in (target.extra, request.extra))
+    under, over = (_accepted(fields, target, asked, changes, settings) for fields in (target.extra, extra))
     return _overlaid(_overlaid(under, body), over)
 
 

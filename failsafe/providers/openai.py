@@ -14,9 +14,10 @@ from typing import Any
 from failsafe.models import Answer, ChatRequest, Failure
 from failsafe.parameters import REASONING_EFFORTS
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
-from failsafe.providers.common import Changes, encode_body, merged_extra, nearest_word
+from failsafe.providers.common import Changes, encode_body, extra_of, nearest_word
 from failsafe.providers.openai_answer import read_answer
 from failsafe.providers.openai_messages import History
+from failsafe.providers.openai_stream import OpenAIStream
 
 _MEANINGFUL = frozenset({"tools", "tool_choice", "response_format"})
 _PORTABLE_CHOICE = "auto"
@@ -45,12 +46,26 @@ class OpenAIDialect:
         if request.parameters:
             _Parameters(request.parameters, target, changes).write(body)
         if target.extra or request.extra:
-            body = _with_extra(body, request, target, changes)
+            body = _with_extra(body, extra_of(request, self.name, changes), target, changes)
+        if request.stream:
+            body["stream"] = True
+            if _takes_stream_options(target):
+                body["stream_options"] = {"include_usage": True}
         return BuiltRequest(path=self.path, body=encode_body(body, request), adjustments=changes.listed())
 
     def read(self, body: Any, target: Target) -> Answer | Failure:
         """The answer in a decoded 2xx body, or why it is none; never raises."""
         return read_answer(body, target)
+
+    def stream(self, target: Target) -> OpenAIStream:
+        """A reader for one streamed answer of *target*."""
+        return OpenAIStream(target)
+
+
+def _takes_stream_options(target: Target) -> bool:
+    """Whether *target* takes ``stream_options``; one that refused a field in it refused it all."""
+    seen = (name.partition(".")[0] for name in target.refused)
+    return target.quirks.stream_options and "stream_options" not in seen
 
 
 def _check_abilities(request: ChatRequest, target: Target) -> None:
@@ -68,13 +83,13 @@ def _check_abilities(request: ChatRequest, target: Target) -> None:
 _SAID = {"tools": "tools", "images": "images", "json_schema": "a JSON schema"}
 
 
-def _with_extra(body: dict[str, Any], request: ChatRequest, target: Target, changes: Changes) -> dict[str, Any]:
+def _with_extra(body: dict[str, Any], extra: Mapping[str, Any], target: Target, changes: Changes) -> dict[str, Any]:
     """*body* with the free fields of the configuration under it and those of the call over it."""
-    merged = merged_extra(request, target)
+    merged = {**target.extra, **extra}
     for name in target.refused.intersection(merged):
         changes.dropped(name, f"{target.model} refuses it")
         del merged[name]
-    return {**merged, **body, **{name: merged[name] for name in request.extra if name in merged}}
+    return {**merged, **body, **{name: merged[name] for name in extra if name in merged}}
 
 
 class _Parameters:

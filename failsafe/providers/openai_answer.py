@@ -7,7 +7,7 @@ no choices, a filtered text, nothing at all) becomes a failure and never an empt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from failsafe.faults import Fault
@@ -38,43 +38,57 @@ def read_answer(body: Any, target: Target) -> Answer | Failure:
     try:
         return _read(body, target)
     except RecursionError:
-        return _malformed("the answer is nested too deeply")
+        return malformed("the answer is nested too deeply")
 
 
 def _read(body: Any, target: Target) -> Answer | Failure:
     if not isinstance(body, dict):
-        return _malformed(f"the answer is JSON, but no object ({type(body).__name__})")
-    if body.get("error") or body.get("object") == "error":
-        return _reported(body.get("error") or body, body.get("code"))
+        return malformed(f"the answer is JSON, but no object ({type(body).__name__})")
+    failure = error_of_body(body)
+    if failure is not None:
+        return failure
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
-        return _malformed(f"the answer has no choices{_said(body)}")
+        return malformed(f"the answer has no choices{said_instead(body)}")
     choice = choices[0]
     if not isinstance(choice, dict):
-        return _malformed("choices[0] is no object")
+        return malformed("choices[0] is no object")
+    return error_of_choice(choice) or _read_choice(choice, body, target)
+
+
+def error_of_body(body: Mapping[str, Any]) -> Failure | None:
+    """The error that a body, or a chunk of a stream, holds beside its choices or instead of them."""
+    if body.get("error") or body.get("object") == "error":
+        return reported(body.get("error") or body, body.get("code"))
+    return None
+
+
+def error_of_choice(choice: Mapping[str, Any]) -> Failure | None:
+    """The error that a choice holds, or that its finish reason tells."""
     if choice.get("error"):
-        return _reported(choice["error"])
-    return _read_choice(choice, body, target)
+        return reported(choice["error"])
+    word = text_of(choice.get("finish_reason")).lower()
+    if word not in _BROKEN:
+        return None
+    fault, said = _BROKEN[word]
+    return Failure(fault=fault, message=said, code=word, maybe_billed=True)
 
 
 def _read_choice(choice: dict[str, Any], body: dict[str, Any], target: Target) -> Answer | Failure:
     word = text_of(choice.get("finish_reason")).lower()
-    if word in _BROKEN:
-        fault, said = _BROKEN[word]
-        return Failure(fault=fault, message=said, code=word, maybe_billed=True)
     message = choice.get("message")
     if not isinstance(message, dict):
-        return _malformed("choices[0] has no message")
+        return malformed("choices[0] has no message")
     calls = _tool_calls(message, text_of(body.get("id")))
     if calls is None:
-        return _malformed("a tool call in the answer has no function name")
+        return malformed("a tool call in the answer has no function name")
     content, reasoning = _texts(message)
     refusal = text_of(message.get("refusal")) or None
     if word == "content_filter":
         return _filtered(content)
     # Nothing said and no known end: OpenRouter answers so while it warms a model up.
     if not (content or reasoning or refusal or calls) and word not in _FINISH:
-        return _malformed("the answer is empty and has no known finish reason")
+        return malformed("the answer is empty and has no known finish reason")
     return Answer(
         content=content,
         finish_reason=_finish_reason(word, called=bool(calls)),
@@ -100,14 +114,15 @@ def _texts(message: Mapping[str, Any]) -> tuple[str, str]:
     content = message.get("content")
     reasoning = text_of(message.get("reasoning_content")) or text_of(message.get("reasoning"))
     if isinstance(content, list) and not reasoning:
-        reasoning = "".join(_thoughts(content))
+        reasoning = "".join(map(thought_of, content))
     return plain_text(content), reasoning
 
 
-def _thoughts(parts: list[Any]) -> Iterator[str]:
-    for part in parts:
-        if isinstance(part, dict) and isinstance(part.get("type"), str) and part["type"] in _THINKING:
-            yield plain_text(part.get("thinking") or part.get("text"))
+def thought_of(part: Any) -> str:
+    """The reasoning in one part of a message's content, or ""."""
+    if not isinstance(part, dict) or text_of(part.get("type")) not in _THINKING:
+        return ""
+    return plain_text(part.get("thinking") or part.get("text"))
 
 
 def _tool_calls(message: Mapping[str, Any], answer_id: str) -> tuple[ToolCall, ...] | None:
@@ -178,7 +193,8 @@ def _detail(usage: Mapping[str, Any], side: str, name: str) -> int:
     return token_count(details.get(name)) if isinstance(details, dict) else 0
 
 
-def _malformed(message: str) -> Failure:
+def malformed(message: str) -> Failure:
+    """An answer, or a chunk of one, that cannot be used."""
     return Failure(fault=Fault.MALFORMED, message=message, maybe_billed=True)
 
 
@@ -192,7 +208,7 @@ def _filtered(content: str) -> Failure:
     )
 
 
-def _reported(error: Any, code_beside: Any = None) -> Failure:
+def reported(error: Any, code_beside: Any = None) -> Failure:
     """An error that the provider put into a success; xAI's is a bare sentence with the code beside it."""
     said = error if isinstance(error, dict) else {"message": error, "code": code_beside}
     code = said.get("code") if said.get("code") is not None else said.get("type")
@@ -205,7 +221,7 @@ def _reported(error: Any, code_beside: Any = None) -> Failure:
     )
 
 
-def _said(body: Mapping[str, Any]) -> str:
+def said_instead(body: Mapping[str, Any]) -> str:
     """What a body without choices says instead, if it says anything."""
     for key in ("message", "detail", "msg"):
         if text_of(body.get(key)):

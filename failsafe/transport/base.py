@@ -44,12 +44,41 @@ class RawAnswer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class OpenAnswer(Protocol):
+    """
+    A successful HTTP answer whose body is still to be read, piece by piece. One thread at a time.
+
+    Attributes:
+        status: The HTTP status, a success.
+        headers: The answer's headers; look-ups ignore case.
+        bytes_received: Bytes of the body read off the wire.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of the body read off the wire."""
+
+    def read(self, limit: Deadline) -> bytes | Failure:
+        """
+        What comes next of the body, decompressed, as soon as anything comes; ``b""`` at its proper end.
+
+        Returns by *limit* plus 50 ms. After a :class:`Failure` or the end nothing more is read, and the connection is
+        given up or given back.
+        """
+
+    def close(self) -> None:
+        """Give up what was not read: the socket is closed at once. From any thread; closing again does nothing."""
+
+
 class Transport(Protocol):
     """
     The seam to the network, one a provider. Thread-safe.
 
-    ``send`` never raises for anything the network does: that is a :class:`Failure` with its phase,
-    its bytes and whether the request may have been billed. It returns by
+    ``send`` and ``open`` never raise for anything the network does: that is a :class:`Failure` with its phase,
+    its bytes and whether the request may have been billed. They return by
     ``limits.deadline`` plus 50 ms.
     """
 
@@ -57,6 +86,16 @@ class Transport(Protocol):
         self, method: str, path: str, body: bytes | None, key: Secret | None, limits: Limits
     ) -> RawAnswer | Failure:
         """Send one request to *path* below the base URL and read the whole answer."""
+
+    def open(
+        self, method: str, path: str, body: bytes | None, key: Secret | None, limits: Limits
+    ) -> OpenAnswer | RawAnswer | Failure:
+        """
+        Send one request and read the head of the answer.
+
+        An answer that is no success is read whole. Of the *limits* ``deadline`` bounds only this, and ``max_bytes``
+        nothing but such an answer; ``cancel`` holds until the answer is read or closed.
+        """
 
     def close(self) -> None:
         """Close idle connections; exchanges under way end on their own."""

@@ -1,4 +1,4 @@
-"""Reading an answer's body: whole, decompressed and no larger than allowed."""
+"""Reading an answer's body: whole or piece by piece, decompressed, and no larger than allowed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import zlib
 from contextlib import suppress
 from typing import Any
 
-_CHUNK = 65_536  # bytes read at a time, so that no length a server claims is ever allocated in advance
+CHUNK = 65_536  # bytes read at a time, so that no length a server claims is ever allocated in advance
 _LARGEST_REFUSAL = 1024 * 1024
+_LARGEST_PIECE = 1024 * 1024
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # by its first bytes
 _MOST_MEMBERS = 100  # each one costs a copy of what follows it
@@ -36,13 +37,60 @@ def read_body(raw: Any, most: int) -> bytes:
         raise Unusable("the answer's content-encoding is unknown")
     if (raw.length_remaining or 0) > most:
         raise Unusable(_too_large(most))
-    first: bytes = raw.read1(_CHUNK, decode_content=False)
+    first: bytes = raw.read1(CHUNK, decode_content=False)
     if raw.length_remaining == 0 and not codings:
         return first
     read = bytearray(first)
     _read_on(read, raw, most)
     _check_size(read, most)
     return _unpacked(bytes(read), codings, most)
+
+
+class Unpacker:
+    """
+    Takes the codings off a body that comes piece by piece. Not thread-safe.
+
+    Args:
+        raw: A urllib3 response whose body was not read yet.
+
+    Raises:
+        Unusable: It is in an encoding nobody asked for.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        codings = _codings(raw)
+        if not _CODINGS.issuperset(codings):
+            raise Unusable("the answer's content-encoding is unknown")
+        self._streams = [zlib.decompressobj(_GZIP_OR_ZLIB) for _ in codings]
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing to take off."""
+        return not self._streams
+
+    @property
+    def pending(self) -> bool:
+        """Whether more can be unpacked of what came before."""
+        return any(stream.unconsumed_tail for stream in self._streams)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body could end here."""
+        return all(stream.eof for stream in self._streams)
+
+    def unpack(self, piece: bytes) -> bytes:
+        """
+        What *piece* holds, as far as it fits into a mebibyte; the rest is :attr:`pending`.
+
+        Raises:
+            Unusable: It cannot be decompressed.
+        """
+        try:
+            for stream in self._streams:
+                piece = stream.decompress(stream.unconsumed_tail + piece, _LARGEST_PIECE)
+        except zlib.error:
+            raise Unusable("the answer's body cannot be decompressed") from None
+        return piece
 
 
 def read_refusal(raw: Any, most: int) -> bytes:
@@ -68,7 +116,7 @@ def read_refusal(raw: Any, most: int) -> bytes:
 
 def _read_on(read: bytearray, raw: Any, most: int) -> None:
     """Add to *read* what comes, still compressed, until that is all or too much."""
-    while len(read) <= most and (piece := raw.read1(_CHUNK, decode_content=False)):
+    while len(read) <= most and (piece := raw.read1(CHUNK, decode_content=False)):
         read += piece
 
 

@@ -27,8 +27,8 @@ class Exchange:
     One request and its answer, from the thread that sends to the sockets it uses.
 
     A context manager: inside it the exchange is the :func:`current` one of its thread, and on leaving, a
-    socket it still holds is closed. All blocking happens in that thread; only :meth:`cancel` may be called
-    from another one, or from a signal handler.
+    socket it still holds is closed. Whoever reads an answer bit by bit takes these steps one by one. All blocking
+    happens in one thread at a time; only :meth:`cancel` may be called from another one, or from a signal handler.
 
     Args:
         limits: What bounds the exchange.
@@ -64,16 +64,32 @@ class Exchange:
         self._wake: threading.Event | None = None  # guarded by _lock
 
     def __enter__(self) -> Self:
-        self._outer = getattr(_thread, "exchange", None)  # a signal handler may send while this thread does
-        _thread.exchange = self
-        cancel = self.limits.cancel
-        self._forget = cancel.on_cancel(self.cancel) if cancel is not None else None
+        self.begin()
+        self.resume()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.pause()
+        self.end()
+
+    def begin(self) -> None:
+        """Heed the caller's cancellation, until :meth:`end`."""
+        cancel = self.limits.cancel
+        self._forget = cancel.on_cancel(self.cancel) if cancel is not None else None
+
+    def resume(self) -> None:
+        """Be the current exchange of this thread, until :meth:`pause`."""
+        self._outer = getattr(_thread, "exchange", None)  # a signal handler may send while this thread does
+        _thread.exchange = self
+
+    def pause(self) -> None:
+        """Let this thread go about other things; the socket is kept."""
         _thread.exchange = self._outer
+
+    def end(self) -> None:
+        """Close the socket, if one is still held, and heed no cancellation any more. From any thread."""
         if self._forget is not None:
             self._forget()
         held = self.release()

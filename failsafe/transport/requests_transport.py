@@ -23,6 +23,7 @@ from failsafe.transport.adapter import DeadlineAdapter, Headers, ReadyRequest
 from failsafe.transport.base import Limits, RawAnswer
 from failsafe.transport.body import read_body, read_refusal
 from failsafe.transport.exchange import Exchange, current
+from failsafe.transport.open_answer import OpenBody
 from failsafe.transport.proxies import choose_proxy
 from failsafe.transport.sockets import spelled
 
@@ -135,12 +136,46 @@ class RequestsTransport:
         with Exchange(limits, self._clock) as exchange:
             try:
                 exchange.check()
-                return self._exchange(self._request(method, path, body, key), exchange)
+                return self._whole(self._answer_to(self._request(method, path, body, key), exchange), exchange)
             except Exception as error:  # noqa: BLE001 -- foreign exceptions carry the request and its key: they end here
                 failure = mapping.failure(error, exchange, self._peer)
             except BaseException as interruption:  # noqa: BLE001 -- raised again, without the frames that hold the key
                 interruption.__context__ = None
                 raise interruption.with_traceback(None) from None
+        return failure
+
+    def open(
+        self, method: str, path: str, body: bytes | None, key: Secret | None, limits: Limits
+    ) -> OpenBody | RawAnswer | Failure:
+        """
+        Send one request and read the head of the answer; one that is no success is read whole.
+
+        See :meth:`send` for what it takes and raises, and :class:`failsafe.transport.base.Transport`.
+        """
+        exchange = Exchange(limits, self._clock)
+        exchange.begin()
+        exchange.resume()
+        opened: OpenBody | None = None
+        try:
+            exchange.check()
+            request = self._request(method, path, body, key)
+            request.headers["Accept-Encoding"] = (
+                "identity"  # what is packed may be held back until it is worth a packet
+            )
+            response = self._answer_to(request, exchange)
+            if 200 <= response.status_code < 300:
+                opened = OpenBody(response, exchange, self._peer)
+                return opened
+            return self._whole(response, exchange)
+        except Exception as error:  # noqa: BLE001 -- as in send
+            failure = mapping.failure(error, exchange, self._peer)
+        except BaseException as interruption:  # noqa: BLE001 -- as in send
+            interruption.__context__ = None
+            raise interruption.with_traceback(None) from None
+        finally:
+            exchange.pause()
+            if opened is None:
+                exchange.end()
         return failure
 
     def _request(self, method: str, path: str, body: bytes | None, key: Secret | None) -> ReadyRequest:
@@ -156,10 +191,13 @@ class RequestsTransport:
             target += ("&" if "?" in path else "?") + self._query
         return ReadyRequest(method, self._site + target, target, headers, body)
 
-    def _exchange(self, request: ReadyRequest, exchange: Exchange) -> RawAnswer:
+    def _answer_to(self, request: ReadyRequest, exchange: Exchange) -> requests.Response:
         adapter = self._session.get_adapter(self._site)
         response = adapter.send(request, stream=True, timeout=_SOCKETS_DECIDE)
         exchange.answer = response.raw
+        return response
+
+    def _whole(self, response: requests.Response, exchange: Exchange) -> RawAnswer:
         body = self._body(response, exchange)
         exchange.check()  # a cancelled read may look like the end of the answer
         return RawAnswer(status=response.status_code, headers=response.headers, body=body)

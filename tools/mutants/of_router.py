@@ -75,8 +75,8 @@ _ATTEMPTS = (
     Mutant(
         "a hurried caller's timeout is the provider's failure",
         "attempts.py",
-        "        return BreakerEffect.NEUTRAL\n    return REACTIONS",
-        "        return BreakerEffect.FAILURE\n    return REACTIONS",
+        "own_limit=own_limit, usual=usual) else _NO_EFFECT",
+        "own_limit=own_limit, usual=usual) else BreakerEffect.FAILURE",
     ),
 )
 

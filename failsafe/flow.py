@@ -1,0 +1,272 @@
+"""One streamed answer on its way: bytes in, chunks out, and a whole answer at its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import msgspec
+
+from failsafe.chunks import Chunk
+from failsafe.config import ProviderConfig
+from failsafe.deadline import Deadline
+from failsafe.durations import in_words
+from failsafe.faults import Fault
+from failsafe.masking import mask
+from failsafe.models import Answer, Failure
+from failsafe.providers.base import Dialect, StreamReader, Target
+from failsafe.providers.request_ids import request_id
+from failsafe.reading import Answered, read_answer
+from failsafe.secret import Secret
+from failsafe.sse import Event, EventParser, EventTooLarge
+from failsafe.transport.base import OpenAnswer, RawAnswer
+
+_LARGEST_EVENT = 16 * 1024 * 1024
+_TRAILER_WAIT = 2.0
+"""Seconds for usage and end marker once the answer has said how it ended: worth a moment, no attempt's failure."""
+_END_WAIT = 0.02
+"""Seconds for the end of the body after the end marker, so that the connection can be used again."""
+_EVENT_STREAM = "text/event-stream"
+
+
+class Silence(NamedTuple):
+    """
+    How long nothing may be shown.
+
+    Attributes:
+        deadline: When the whole call must have ended.
+        stall: Seconds between two pieces of content.
+    """
+
+    deadline: Deadline
+    stall: float
+
+
+class Flow:
+    """
+    Reads one streamed answer. One thread at a time.
+
+    The limit on silence begins anew with each piece of content, and only while somebody waits for the next one: a slow
+    reader is not the provider's fault. Comments, pings and empty pieces do not prolong it.
+
+    Args:
+        opened: The answer, its body unread.
+        target: Who was asked.
+        key: The key that was sent.
+        config: The provider's settings.
+        dialect: What reads the events.
+        first: When the first content must be there.
+        silence: How long nothing may be shown afterwards.
+        now: Seconds since 1970-01-01 UTC.
+
+    Attributes:
+        limit: The limit on the wait that is under way, or that ended last.
+        shown: Whether any content has been shown.
+        first_content: Seconds from the request to the first content, as whoever began it has measured.
+    """
+
+    __slots__ = (
+        "_chunks", "_config", "_dialect", "_events", "_judged", "_key", "_now", "_opened", "_parser", "_reader",
+        "_silence", "_target", "_trailing", "first_content", "limit", "shown",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        opened: OpenAnswer,
+        target: Target,
+        key: Secret | None,
+        *,
+        config: ProviderConfig,
+        dialect: Dialect,
+        first: Deadline,
+        silence: Silence,
+        now: float,
+    ) -> None:
+        self._opened = opened
+        self._target = target
+        self._key = key
+        self._config = config
+        self._dialect = dialect
+        self._silence = silence
+        self._now = now
+        self._parser = EventParser(min(_LARGEST_EVENT, config.max_answer_bytes))
+        self._reader: StreamReader = dialect.stream(target)
+        self._events: deque[Event] = deque()
+        self._chunks: deque[Chunk] = deque()
+        self._judged: Answered | Failure | None = None
+        self._trailing = False
+        self.limit = first
+        self.shown = False
+        self.first_content = 0.0
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of the body read off the wire."""
+        return self._opened.bytes_received
+
+    def begin(self) -> Failure | None:
+        """Wait for the first content; None: it is there, or the whole answer is, and :meth:`next` gives it."""
+        outcome = self._first()
+        if isinstance(outcome, Chunk):
+            self._chunks.append(outcome)
+            return None
+        if isinstance(outcome, Failure):
+            return outcome
+        self._judged = outcome
+        return None
+
+    def _first(self) -> Chunk | Answered | Failure:
+        if _EVENT_STREAM in self._opened.headers.get("content-type", _EVENT_STREAM).lower():
+            return self._advance()
+        return self._unstreamed()
+
+    def next(self) -> Chunk | Answered | Failure:
+        """The next piece; after the last one the whole answer; or why it broke off."""
+        if self._chunks:
+            return self._chunks.popleft()
+        if self._judged is not None:
+            return self._judged
+        self.limit = self._silence.deadline.sooner(self._silence.stall)
+        return self._advance()
+
+    def close(self) -> None:
+        """Give up the rest: the socket is closed at once. From any thread."""
+        self._opened.close()
+
+    def _advance(self) -> Chunk | Answered | Failure:
+        """Read until something is shown, or the answer ends."""
+        events, reader = self._events, self._reader
+        while True:
+            while events:
+                name, data = events.popleft()
+                shown = reader.read(name, data)
+                if shown is None:
+                    continue
+                if isinstance(shown, Failure):
+                    return self._failed(shown)
+                self.shown = True
+                if reader.text_length > self._config.max_answer_bytes:
+                    return self._failed(self._too_large())
+                return shown
+            if reader.done:
+                self._take_leave()
+                return self._whole()
+            ended = self._receive()
+            if ended is not None:
+                return ended
+
+    def _receive(self) -> Answered | Failure | None:
+        """Take in what comes next; the outcome, if the body ends with it."""
+        reader = self._reader
+        if reader.finished and not self._trailing:
+            self._trailing, self.limit = True, self.limit.sooner(_TRAILER_WAIT)
+        piece = self._opened.read(self.limit)
+        if isinstance(piece, Failure):
+            if reader.finished and piece.fault is not Fault.CANCELLED:
+                return self._whole()
+            return self._failed(self._in_words(piece))
+        try:
+            if piece:
+                self._events.extend(self._parser.feed(piece))
+                return None
+            rest = self._parser.close()
+        except EventTooLarge as problem:
+            return self._failed(Failure(fault=Fault.MALFORMED, message=str(problem), maybe_billed=True))
+        if rest:
+            self._events.extend(rest)
+            return None  # comes back with an empty piece again
+        return self._whole()
+
+    def _take_leave(self) -> None:
+        """Read the end of the body if it is about to come, so that the connection can be used again; else close it."""
+        if self._opened.read(self.limit.sooner(_END_WAIT)) != b"":
+            self._opened.close()
+
+    def _whole(self) -> Answered | Failure:
+        """The answer as a whole, judged as if it had come in one piece."""
+        for name, data in self._parser.close():  # a garbled line that nothing followed
+            shown = self._reader.read(name, data)
+            if isinstance(shown, Failure):
+                return self._failed(shown)
+        body = self._reader.body()
+        read: Answer | Failure = body if isinstance(body, Failure) else self._read(body)
+        if isinstance(read, Failure):
+            return self._failed(read)
+        self._opened.close()
+        self._judged = Answered(
+            answer=read,
+            status=self._opened.status,
+            request_id=request_id(self._opened.headers, self._config.keys),
+            bytes_received=self._opened.bytes_received,
+        )
+        return self._judged
+
+    def _read(self, body: object) -> Answer | Failure:
+        try:
+            return self._dialect.read(body, self._target)
+        except Exception as error:  # noqa: BLE001 -- an answer that nobody foresaw costs an attempt, not the call
+            what = f"an answer that could not be read ({type(error).__name__})"
+            return Failure(fault=Fault.MALFORMED, message=what, maybe_billed=True)
+
+    def _failed(self, failure: Failure) -> Failure:
+        """*failure* with what only the HTTP answer around it tells; the rest of the body is given up."""
+        self._opened.close()
+        self._judged = msgspec.structs.replace(
+            failure,
+            message=mask(failure.message, self._config.keys),
+            status=failure.status or self._opened.status,
+            request_id=failure.request_id or request_id(self._opened.headers, self._config.keys),
+            bytes_received=self._opened.bytes_received,
+        )
+        return self._judged
+
+    def _in_words(self, failure: Failure) -> Failure:
+        """A time that was up, said as what it means for a stream."""
+        if failure.fault is not Fault.TIMEOUT:
+            return failure
+        within = in_words(self.limit.timeout)
+        said = f"the answer stalled: no content for {within}" if self.shown else f"no content within {within}"
+        return msgspec.structs.replace(failure, message=f"{said} ({self._opened.bytes_received} bytes so far)")
+
+    def _too_large(self) -> Failure:
+        most = self._config.max_answer_bytes / 2**20
+        return Failure(fault=Fault.MALFORMED, message=f"answer larger than {most:.3g} MiB", maybe_billed=True)
+
+    def _unstreamed(self) -> Answered | Failure:
+        """The answer of a server that did not heed the wish for a stream, or of something in between."""
+        body = bytearray()
+        while len(body) <= self._config.max_answer_bytes:
+            piece = self._opened.read(self.limit)
+            if isinstance(piece, Failure):
+                return self._failed(self._in_words(piece))
+            if not piece:
+                raw = RawAnswer(status=self._opened.status, headers=self._opened.headers, body=bytes(body))
+                read = read_answer(
+                    raw, self._target, self._key, config=self._config, dialect=self._dialect, now=self._now
+                )
+                if isinstance(read, Failure):
+                    return self._failed(read)
+                self._chunks.extend(_as_chunks(read.answer, self._target))
+                self.shown = True
+                return read
+            body += piece
+        return self._failed(self._too_large())
+
+
+def _as_chunks(answer: Answer, target: Target) -> list[Chunk]:
+    """A whole answer as the one piece that shows it."""
+    from failsafe.chunks import ToolCallDelta  # the usual stream has its own pieces
+
+    calls = tuple(
+        ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+        for index, call in enumerate(answer.tool_calls)
+    )
+    chunk = Chunk(
+        provider=target.provider,
+        model=target.model,
+        text=answer.content,
+        reasoning=answer.reasoning or "",
+        refusal=answer.refusal or "",
+        tool_calls=calls,
+    )
+    return [chunk] if chunk.text or chunk.reasoning or chunk.refusal or calls else []

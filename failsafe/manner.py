@@ -1,0 +1,138 @@
+"""How one call asks its providers: whole answers, streams, or streams put together."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from failsafe.chunks import Chunk
+from failsafe.continuation import continued
+from failsafe.deadline import Deadline
+from failsafe.endpoint import Endpoint
+from failsafe.flow import Flow, Silence
+from failsafe.models import ChatRequest, Failure
+from failsafe.providers.base import BuiltRequest, Target
+from failsafe.reading import Answered
+from failsafe.secret import Secret
+from failsafe.transport.base import Limits
+
+
+class Manner(Protocol):
+    """A way to ask. Lives for one call, or serves all where it has no state."""
+
+    def build(self, endpoint: Endpoint, request: ChatRequest, target: Target) -> BuiltRequest:
+        """The request in the provider's dialect; raises as :class:`failsafe.providers.base.Dialect` says."""
+
+    def ask(
+        self,
+        endpoint: Endpoint,
+        built: BuiltRequest,
+        target: Target,
+        key: Secret | None,
+        limits: Limits,
+        counted_at: float,
+    ) -> Answered | Flow | Failure:
+        """Send it; a :class:`Flow` has shown its first content."""
+
+    def own_limit(self, endpoint: Endpoint, model: str) -> float:
+        """Seconds that the provider may take at most, whatever the call's deadline."""
+
+    def usual(self, endpoint: Endpoint, model: str) -> float | None:
+        """Seconds within which it usually shows that it answers; None before the first time."""
+
+
+class Plain:
+    """Whole answers. Thread-safe: it has no state."""
+
+    ask = staticmethod(Endpoint.ask)
+
+    def build(self, endpoint: Endpoint, request: ChatRequest, target: Target) -> BuiltRequest:
+        """The request in the provider's dialect."""
+        return endpoint.dialect.build(request, target)
+
+    def own_limit(self, endpoint: Endpoint, model: str) -> float:  # noqa: ARG002 -- one limit for all models
+        """The provider's ``timeout``."""
+        return endpoint.config.timeout
+
+    def usual(self, endpoint: Endpoint, model: str) -> float | None:  # noqa: ARG002 -- one window for all models
+        """The 95th percentile of its recent answers."""
+        return endpoint.latency.p95
+
+
+PLAIN = Plain()
+
+
+class Streamed:
+    """
+    Streams, which are handed over once they have shown their first content. Lives for one call.
+
+    Args:
+        deadline: When the call must have ended.
+
+    Attributes:
+        begun: The text that an answer which broke off began with, for the next provider to go on with; or "".
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self.begun = ""
+
+    def build(self, endpoint: Endpoint, request: ChatRequest, target: Target) -> BuiltRequest:
+        """The request in the provider's dialect, with the text to go on with, if there is one."""
+        if self.begun:
+            request = continued(request, self.begun, prefill=takes_prefill(endpoint, target, request))
+        return endpoint.dialect.build(request, target)
+
+    def ask(
+        self,
+        endpoint: Endpoint,
+        built: BuiltRequest,
+        target: Target,
+        key: Secret | None,
+        limits: Limits,
+        counted_at: float,
+    ) -> Answered | Flow | Failure:
+        """Open the stream and wait for its first content."""
+        silence = Silence(self._deadline, endpoint.stream.stall)
+        return endpoint.open(built, target, key, limits, counted_at, silence)
+
+    def own_limit(self, endpoint: Endpoint, model: str) -> float:
+        """Seconds to its first content: as it is set, and as is usual for the model."""
+        own = endpoint.stream.first_content or endpoint.config.timeout
+        usual = endpoint.first_content(model).seconds
+        return own if usual is None else min(own, usual)
+
+    def usual(self, endpoint: Endpoint, model: str) -> float | None:
+        """The 95th percentile of its recent first contents."""
+        return endpoint.first_content(model).p95
+
+
+class Progress(Streamed):
+    """Streams put together: the caller gets whole answers, and silence is noticed at once. Lives for one call."""
+
+    def ask(
+        self,
+        endpoint: Endpoint,
+        built: BuiltRequest,
+        target: Target,
+        key: Secret | None,
+        limits: Limits,
+        counted_at: float,
+    ) -> Answered | Failure:
+        """Open the stream and read it to its end."""
+        flow = super().ask(endpoint, built, target, key, limits, counted_at)
+        if not isinstance(flow, Flow):
+            return flow
+        try:
+            while True:
+                piece = flow.next()
+                if not isinstance(piece, Chunk):
+                    return piece
+        finally:
+            flow.close()
+
+
+def takes_prefill(endpoint: Endpoint, target: Target, request: ChatRequest) -> bool:
+    """Whether the model goes on by itself with an answer that stands at the end of the conversation."""
+    if endpoint.dialect.name != "anthropic" or "reasoning_effort" in request.parameters:
+        return False
+    return "prefill" not in {*target.info.refuses, *target.refused, *target.quirks.drops}

@@ -1,0 +1,309 @@
+"""A streamed answer in the hands of its reader. The guide is ``docs/streaming.md``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, NoReturn, Self
+
+import msgspec
+
+from failsafe.attempts import Opened
+from failsafe.chunks import Chunk, OnInterrupt
+from failsafe.collector import Collector
+from failsafe.continuation import may_continue, repeated_space
+from failsafe.deadline import ChildToken
+from failsafe.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, StreamInterrupted
+from failsafe.failover import Failover
+from failsafe.faults import Fault
+from failsafe.manner import Streamed, takes_prefill
+from failsafe.models import Attempt, ChatRequest, Failure, Reply
+from failsafe.reading import Answered
+
+Ended = Callable[[Reply | None, str | None], None]
+"""Told once when a stream is over: the whole answer, or in a word why there is none."""
+
+_HOME = f"{Path(__file__).parent}{os.sep}"
+CLOSED = "closed"
+"""The word for a stream that its reader has closed."""
+
+
+class Passage(NamedTuple):
+    """
+    What a stream needs of the call that it belongs to.
+
+    Attributes:
+        call: Asks the providers.
+        manner: How it asks.
+        request: What is asked.
+        on_interrupt: What is done about an answer that breaks off.
+        token: Ends the call; cancelled with the caller's own.
+        ended: Told when it is over.
+        left_behind: Where the garbage collector leaves what must not be done while it runs.
+    """
+
+    call: Failover
+    manner: Streamed
+    request: ChatRequest
+    on_interrupt: OnInterrupt
+    token: ChildToken
+    ended: Ended
+    left_behind: deque[Callable[[], None]]
+
+
+class Stream:
+    """
+    The pieces of one answer, as they come: an iterator of :class:`failsafe.Chunk`, and a context manager.
+
+    ``Router.stream`` gives one that has its first content already. Whatever ends it (the last chunk, an error,
+    :meth:`close`, the garbage collector) closes the provider's socket or gives it back, and returns what was held.
+    Between two pieces it holds no lock and no thread, and the limit on silence does not run; the call's deadline does.
+
+    It is read by one thread at a time; :meth:`close` may be called from any.
+
+    Attributes:
+        provider: The configured name of the provider that answers now.
+        model: The model id it was asked for.
+    """
+
+    def __init__(self, passage: Passage, start: Opened | Reply) -> None:
+        self._passage = passage
+        self._collector = Collector()
+        self._turn = threading.Lock()  # held while a piece is waited for, never between two
+        self._space = ""
+        self._ready: deque[Chunk] = deque()  # of an answer that was never streamed
+        self._response: Reply | None = None
+        self._opened: Opened | None = None
+        self._ended = isinstance(start, Reply)
+        if isinstance(start, Reply):  # the router's own last answer
+            self._response = start
+            self.provider, self.model = start.provider, start.model
+            text = Chunk(provider=start.provider, model=start.model, text=start.content)
+            self._ready.extend((text, self._last_chunk(start)))
+        else:
+            self._opened = start
+            self.provider, self.model = _who(start)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Chunk:
+        """
+        Wait for the next piece.
+
+        Raises:
+            StreamInterrupted: The answer broke off, and nobody goes on with it.
+            ContentFiltered: A content policy stopped it; ``partial`` has the text so far.
+            Cancelled: The caller's token was cancelled, or another thread closed the stream.
+            RuntimeError: Another thread is reading it.
+        """
+        if self._ready:
+            return self._ready.popleft()
+        if self._opened is None:
+            raise StopIteration
+        if not self._turn.acquire(blocking=False):
+            raise RuntimeError("another thread is waiting for a piece of this stream; read it in one thread at a time")
+        try:
+            return self._next(self._opened)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._end(type(error).__name__)
+            raise
+        finally:
+            self._turn.release()
+
+    def _next(self, opened: Opened) -> Chunk:
+        while True:
+            piece = opened.flow.next()
+            if isinstance(piece, Answered):
+                return self._complete(opened, piece)
+            if isinstance(piece, Failure):
+                return self._interrupted(opened, piece)
+            shown = self._without_repeated_space(piece) if self._space else piece
+            if shown is not None:
+                self._collector.add(shown)
+                return shown
+
+    def _complete(self, opened: Opened, answered: Answered) -> Chunk:
+        """Give the last chunk; the attempt is settled before anybody is told."""
+        call = self._passage.call
+        line = call.close(opened, answered)
+        self._opened = None
+        reply = call.reply(opened.course, opened.built, answered)
+        if self._collector.seams:
+            # What a model wants back with its own answer does not fit one that another began.
+            reply = msgspec.structs.replace(
+                reply, content=self._collector.text, seams=self._collector.seams, provider_data=None
+            )
+        self._response = reply
+        self._ended = True
+        call.tell(line)
+        self._passage.token.close()
+        self._passage.ended(reply, None)
+        return self._last_chunk(reply)
+
+    def _last_chunk(self, reply: Reply) -> Chunk:
+        return Chunk(provider=self.provider, model=self.model, finish_reason=reply.finish_reason, usage=reply.usage)
+
+    def _interrupted(self, opened: Opened, failure: Failure) -> Chunk:
+        """Go on with the next provider, if the reader wants that and it can be done; else raise."""
+        call = self._passage.call
+        line = call.close(opened, failure)
+        self._opened = None
+        call.tell(line)
+        if failure.fault is Fault.CANCELLED:
+            raise Cancelled(
+                call.report("the stream was cancelled, or closed by another thread"),
+                attempts=call.attempts, skipped=call.skipped,
+            )  # fmt: skip
+        obstacle = self._obstacle()
+        if obstacle is None:
+            return self._with_the_next(opened, failure)
+        if failure.fault is Fault.CONTENT_FILTER:
+            filtered = msgspec.structs.replace(failure, partial=self._collector.text)
+            raise filtered.error(self.provider, call.attempts)
+        return self._raise(opened, failure, obstacle)
+
+    def _obstacle(self) -> str | None:
+        """Why no provider is asked to take over, in words."""
+        wanted = self._passage.on_interrupt
+        if wanted == "raise":
+            return 'on_interrupt="restart" or "continue" lets the next provider take over'
+        if wanted == "restart":
+            return None
+        why = "a tool call had begun" if self._collector.calls_tools else may_continue(self._passage.request)
+        return None if why is None else f"it cannot be gone on with: {why}"
+
+    def _with_the_next(self, opened: Opened, failure: Failure) -> Chunk:
+        call, passage = self._passage.call, self._passage
+        begun = self._collector.text if passage.on_interrupt == "continue" else ""
+        passage.manner.begun = begun
+        try:
+            call.goes_on_after(opened, failure)
+            following = call.run()
+        except (AllProvidersFailed, DeadlineExceeded):
+            self._raise(opened, failure, "nobody else could take over")
+        assert isinstance(following, Opened)  # noqa: S101 -- a call that asks for streams is given streams
+        self._opened = following
+        self.provider, self.model = _who(following)
+        if not begun:
+            self._collector.clear()
+            return Chunk(provider=self.provider, model=self.model, event="restarted")
+        self._collector.add_seam(self.provider, self.model)
+        endpoint = following.course.endpoint
+        if takes_prefill(endpoint, endpoint.target(self.model), passage.request):
+            self._space = begun[len(begun.rstrip()) :]
+        return Chunk(provider=self.provider, model=self.model, event="continued")
+
+    def _without_repeated_space(self, chunk: Chunk) -> Chunk | None:
+        """*chunk* without the white space that had to be left off before it was asked to go on; None: it is no more."""
+        text, self._space = repeated_space(self._space, chunk.text)
+        if text == chunk.text:
+            return chunk
+        chunk = msgspec.structs.replace(chunk, text=text)
+        return chunk if text or chunk.reasoning or chunk.refusal or chunk.tool_calls else None
+
+    def _raise(self, opened: Opened, failure: Failure, advice: str) -> NoReturn:
+        call, received = self._passage.call, self._collector.partial()
+        name = opened.course.endpoint.name
+        headline = f"the answer of {name} broke off after {len(received.text)} characters: {failure.message}; {advice}"
+        raise StreamInterrupted(
+            call.report(headline),
+            partial=received, provider=name, fault=failure.fault, attempts=call.attempts, skipped=call.skipped,
+        ) from None  # fmt: skip
+
+    @property
+    def response(self) -> Reply:
+        """
+        The whole answer with its receipt, the same as a call without streaming would have given.
+
+        Raises:
+            RuntimeError: The stream was not read to its end.
+        """
+        if self._response is None:
+            raise RuntimeError("the stream was not read to its end, so there is no whole answer; read all its chunks")
+        return self._response
+
+    def close(self) -> None:
+        """
+        Give up the rest: the socket is closed at once, the permit returned. Closing again does nothing.
+
+        From any thread; one that is waiting for a piece gets :class:`failsafe.Cancelled`.
+        """
+        if not self._turn.acquire(blocking=False):
+            self._passage.token.cancel()  # whoever waits for a piece ends the stream
+            return
+        try:
+            self._end(CLOSED)
+        finally:
+            self._turn.release()
+
+    def _end(self, why: str) -> None:
+        """Settle what is still held, once."""
+        if not self._ended:
+            self._ended = True
+            opened, self._opened = self._opened, None
+            _settle(self._passage, opened, why)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        opened = getattr(self, "_opened", None)
+        if opened is None:
+            return
+        with suppress(Exception):  # at the end of the interpreter anything may be gone
+            opened.flow.close()
+            settle = partial(_settle, self._passage, opened, CLOSED)
+            # A collection may run in the middle of whatever this thread does: with a lock of ours held, taking it
+            # again would block for ever. What is left behind is done by the router's next step.
+            if _amid_our_own_code():
+                self._passage.left_behind.append(settle)
+            else:
+                settle()
+
+    def __repr__(self) -> str:
+        state = "open" if self._opened is not None else "complete" if self._response is not None else "closed"
+        return f"<Stream of {self.provider} ({self.model}), {state}, {self._collector.text_length} characters>"
+
+
+def _settle(passage: Passage, opened: Opened | None, why: str) -> None:
+    """Return what is still held for the answer, and let the call end."""
+    line: Attempt | None = None
+    try:
+        if opened is not None:
+            line = passage.call.close(opened, None)
+        else:
+            passage.call.abandon()
+    finally:
+        passage.token.close()
+        passage.ended(None, why)
+    if line is not None:
+        passage.call.tell(line)
+
+
+def _amid_our_own_code() -> bool:
+    """Whether code of this package, other than this very finaliser, is running in this thread."""
+    frame = sys._getframe(2)  # noqa: SLF001 -- beyond this function and __del__
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_HOME):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _who(opened: Opened) -> tuple[str, str]:
+    return opened.course.endpoint.name, opened.course.model

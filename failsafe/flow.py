@@ -67,7 +67,7 @@ class Flow:
 
     __slots__ = (
         "_chunks", "_config", "_dialect", "_events", "_judged", "_key", "_now", "_opened", "_parser", "_reader",
-        "_silence", "_target", "_trailing", "first_content", "limit", "shown",
+        "_renews", "_silence", "_target", "_trailing", "first_content", "limit", "shown",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +95,7 @@ class Flow:
         self._chunks: deque[Chunk] = deque()
         self._judged: Answered | Failure | None = None
         self._trailing = False
+        self._renews = False
         self.limit = first
         self.shown = False
         self.first_content = 0.0
@@ -126,7 +127,7 @@ class Flow:
             return self._chunks.popleft()
         if self._judged is not None:
             return self._judged
-        self.limit = self._silence.deadline.sooner(self._silence.stall)
+        self._renews = True
         return self._advance()
 
     def close(self) -> None:
@@ -158,6 +159,8 @@ class Flow:
     def _receive(self) -> Answered | Failure | None:
         """Take in what comes next; the outcome, if the body ends with it."""
         reader = self._reader
+        if self._renews:
+            self._renews, self.limit = False, self._silence.deadline.sooner(self._silence.stall)
         if reader.finished and not self._trailing:
             self._trailing, self.limit = True, self.limit.sooner(_TRAILER_WAIT)
         piece = self._opened.read(self.limit)

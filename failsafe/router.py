@@ -22,7 +22,7 @@ from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.constraints import CallParameters, Constraints, checked, split
 from failsafe.course import Candidate
-from failsafe.deadline import CancelToken, Deadline
+from failsafe.deadline import CancelToken, Deadline, current_deadline
 from failsafe.encoding import refuse
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
@@ -172,7 +172,8 @@ class Router:
             prompt: One user message, or a conversation in OpenAI's chat form.
             model: A model's name, an alias from the settings, or ``provider:model``.
             timeout: Seconds for the whole call, failovers and waits included; the router's
-                setting (60) by default. ``Deadline.unlimited()`` waits for ever.
+                setting (60) by default. ``Deadline.unlimited()`` waits for ever. Where a deadline is in force
+                (:func:`failsafe.current_deadline`) that ends sooner, it holds.
             cancel: Ends the call from another thread.
             extra: Body fields of the provider's own, passed to every provider as they are.
             **parameters: :class:`failsafe.models.ChatParameters`, in OpenAI's names, and
@@ -309,7 +310,9 @@ class Router:
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
             timeout = self.config.timeout
-        return timeout if isinstance(timeout, Deadline) else Deadline.after(timeout, self._clock)
+        own = timeout if isinstance(timeout, Deadline) else Deadline.after(timeout, self._clock)
+        outer = current_deadline()
+        return own if outer is None or own.left <= outer.left else outer
 
     def _run(
         self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: Mapping[str, Any] | None

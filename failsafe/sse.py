@@ -65,9 +65,11 @@ class EventParser:
                 return _NO_EVENTS
             data = bytes(rest)
             rest.clear()
-        *blocks, last = data.split(b"\n\n")
-        rest += last
-        self._check_size()
+        blocks = data.split(b"\n\n")
+        last = blocks.pop()
+        if last:
+            rest += last
+            self._check_size()
         events: list[Event] = []
         for block in blocks:
             # The usual event is one line.

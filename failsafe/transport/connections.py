@@ -18,6 +18,7 @@ from failsafe.transport.exchange import current
 from failsafe.transport.sockets import DeadlineSocket, claim, has_more, held_by, open_socket
 
 _DIGITS = re.compile(r"\d{1,18}", re.ASCII)
+_CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})(?:;[^\r\n]*)?\r\n")  # RFC 9112 section 7.1
 _JOINED = 65_536  # bytes of body that are worth copying to leave in one packet with the head
 
 
@@ -33,6 +34,7 @@ class FinalResponse(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._held = held_by(sock)
+        current().final = self
 
     def begin(self) -> None:
         """Read the head of the answer."""
@@ -62,6 +64,41 @@ class FinalResponse(http.client.HTTPResponse):
             if not 100 <= status < 200 or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
+
+    def read1(self, n: int = -1) -> bytes:
+        """
+        Read what has come, at least one byte.
+
+        Of a chunked body that is every whole chunk that lies in this process already: the standard library gives one
+        chunk at a time, in five calls, and a stream has one an event.
+        """
+        if self.chunked and not self.chunk_left and self.fp is not None and n > 0:
+            chunks = self._whole_chunks(n)
+            if chunks:
+                return chunks
+        return super().read1(n)
+
+    def _whole_chunks(self, most: int) -> bytes:
+        """The chunks of *most* bytes together that have come as a whole; waits, if nothing has come at all."""
+        ahead = self.fp.peek(1)
+        position = 0
+        if self.chunk_left == 0:  # the end of the chunk before is still due
+            if not ahead.startswith(b"\r\n"):
+                return b""
+            position = 2
+        pieces: list[bytes] = []
+        while head := _CHUNK_HEAD.match(ahead, position):
+            start, size = head.end(), int(head[1], 16)
+            end = start + size
+            if not size or size > most or not ahead.startswith(b"\r\n", end):
+                break
+            pieces.append(ahead[start:end])
+            position, most = end + 2, most - size
+        if not pieces:
+            return b""
+        self.fp.read(position)
+        self.chunk_left = None  # as before the head of a chunk
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _close_conn(self) -> None:
         finished = not self.chunk_left if self.chunked else self.length == 0

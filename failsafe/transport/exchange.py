@@ -6,7 +6,7 @@ import socket
 import threading
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from urllib3.response import BaseHTTPResponse
 
@@ -36,8 +36,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_forget", "_lock", "_outer", "_socket", "_wake", "answer", "at_once", "blame", "cancelled", "clock", "limit",
-        "limits", "phase", "reached_out", "wrote",
+        "_forget", "_lock", "_outer", "_socket", "_wake", "answer", "at_once", "blame", "cancelled", "clock", "final",
+        "limit", "limits", "phase", "reached_out", "taken", "wrote",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -53,6 +53,10 @@ class Exchange:
         """Whether a byte of the request may have left."""
         self.answer: BaseHTTPResponse | None = None
         """The answer, once its head was read."""
+        self.final: Any = None
+        """The standard library's response under :attr:`answer`, once there is one; a mock has none."""
+        self.taken = 0
+        """Body bytes that were read from :attr:`final`, past urllib3, which counts the others."""
         self.blame = ""
         """Why there is no connection, in words, once that is known."""
         self.at_once = False
@@ -115,7 +119,7 @@ class Exchange:
     @property
     def received(self) -> int:
         """Body bytes read off the wire."""
-        return self.answer.tell() if self.answer is not None else 0
+        return self.taken + self.answer.tell() if self.answer is not None else 0
 
     def claim(self, held: socket.socket) -> None:
         """

@@ -31,6 +31,9 @@ class OpenBody:
         self.headers: Mapping[str, str] = response.headers
         self._raw = response.raw
         self._unpacker = Unpacker(response.raw)
+        self._plain = self._unpacker.plain
+        final = exchange.final
+        self._chunked = final if final is not None and final.chunked else None
         self._exchange = exchange
         self._peer = peer
         self._reading = False
@@ -48,12 +51,10 @@ class OpenBody:
         exchange = self._exchange
         exchange.limit = limit
         self._reading = True
-        exchange.resume()
         goes_on = False
         try:
-            exchange.check()
             piece = self._next_piece()
-            exchange.check()  # a cancelled read may look like the end of the answer
+            exchange.check()  # cancelled before it, or meanwhile: then it may look like the end of the answer
             goes_on = bool(piece)
         except Exception as error:  # noqa: BLE001 -- foreign exceptions carry the request and its key: they end here
             failure = mapping.failure(error, exchange, self._peer)
@@ -63,7 +64,6 @@ class OpenBody:
         else:
             return piece
         finally:
-            exchange.pause()
             self._reading = False
             if not goes_on:
                 self._over = True
@@ -71,17 +71,32 @@ class OpenBody:
         return failure
 
     def _next_piece(self) -> bytes:
-        raw, unpacker = self._raw, self._unpacker
-        if unpacker.plain:
-            piece: bytes = raw.read1(CHUNK, decode_content=False)
-            return piece
+        unpacker = self._unpacker
+        if self._plain:
+            return self._read_on()
         while True:
-            packed = b"" if unpacker.pending else raw.read1(CHUNK, decode_content=False)
+            packed = b"" if unpacker.pending else self._read_on()
             piece = unpacker.unpack(packed)
             if piece or unpacker.pending:
                 return piece
             if not packed:
                 return self._end()
+
+    def _read_on(self) -> bytes:
+        """What comes next, as it is on the wire."""
+        if self._chunked is not None:
+            # urllib3 would take eight calls to hand on what this one gives; it is shown the end, and takes the socket
+            # back.
+            piece: bytes = self._chunked.read1(CHUNK)
+            if piece:
+                self._exchange.taken += len(piece)
+                return piece
+        self._exchange.resume()
+        try:
+            last: bytes = self._raw.read1(CHUNK, decode_content=False)
+        finally:
+            self._exchange.pause()
+        return last
 
     def _end(self) -> bytes:
         if not self._unpacker.whole:

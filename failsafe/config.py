@@ -237,6 +237,8 @@ class RouterConfig:
         fallback: The last answer, when nobody answers in time: a text, or in code a function of the
             request (:class:`failsafe.models.ChatRequest`) and the error that returns a text or a
             :class:`failsafe.Reply`. None: the error is raised.
+        embeddings: Names of embedding models, each with the models that give the same vectors for the same text,
+            as you declare, in the form of ``aliases``. Vectors of different models cannot be compared.
         same_provider_retries: Quick tries on the same provider before the next one (0 to 10), for
             when the next one is a weaker model.
         failover_on_content_filter: Ask the next provider when one's content policy stops an answer.
@@ -262,6 +264,7 @@ class RouterConfig:
     hedge: HedgeConfig | None = None
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     fallback: str | Callable[..., Any] | None = None
+    embeddings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     same_provider_retries: int = 0
     failover_on_content_filter: bool = False
     max_request_bytes: int = 32 * 1024 * 1024
@@ -277,7 +280,8 @@ class RouterConfig:
         checks.flag("failover_on_content_filter", self.failover_on_content_filter)
         checks.whole("max_request_bytes", self.max_request_bytes, least=1024)
         object.__setattr__(self, "providers", self._checked_providers())
-        object.__setattr__(self, "aliases", self._checked_aliases())
+        object.__setattr__(self, "aliases", self._checked_names("aliases"))
+        object.__setattr__(self, "embeddings", self._checked_names("embeddings"))
 
     @property
     def ordered(self) -> tuple[ProviderConfig, ...]:
@@ -296,7 +300,13 @@ class RouterConfig:
         ``provider:model`` means that provider only, and is passed on even when no list has the model;
         a colon after anything but a configured name belongs to the model (``llama3.2:3b``).
         """
-        entries = self.aliases.get(model, (model,))
+        return self._routes(self.aliases.get(model, (model,)))
+
+    def embedding_targets(self, model: str) -> tuple[Route, ...]:
+        """As :meth:`targets`, for a name in ``embeddings`` or an embedding model; aliases do not count."""
+        return self._routes(self.embeddings.get(model, (model,)))
+
+    def _routes(self, entries: Sequence[str]) -> tuple[Route, ...]:
         routes = (Route(provider, self._ids(provider, entries)) for provider in self.ordered)
         return tuple(route for route in routes if route.models)
 
@@ -323,11 +333,12 @@ class RouterConfig:
             checks.refuse("providers", names, "at least one enabled provider is needed")
         return tuple(self.providers)
 
-    def _checked_aliases(self) -> dict[str, tuple[str, ...]]:
-        if not isinstance(self.aliases, Mapping):
-            checks.refuse("aliases", self.aliases, "a table from each alias to a list of models is needed")
-        aliases = {checks.text("a name in aliases", name): entries for name, entries in self.aliases.items()}
-        return {name: self._checked_entries(f"aliases.{name}", entries) for name, entries in aliases.items()}
+    def _checked_names(self, key: str) -> dict[str, tuple[str, ...]]:
+        table = getattr(self, key)
+        if not isinstance(table, Mapping):
+            checks.refuse(key, table, "a table from each name to a list of models is needed")
+        names = {checks.text(f"a name in {key}", name): entries for name, entries in table.items()}
+        return {name: self._checked_entries(f"{key}.{name}", entries) for name, entries in names.items()}
 
     def _checked_entries(self, key: str, value: object) -> tuple[str, ...]:
         entries = checks.texts(key, value)

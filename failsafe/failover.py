@@ -34,6 +34,7 @@ from failsafe.providers.base import BuiltRequest, CannotExpress, Target
 from failsafe.race import Finished, Hedges, Race, Ready, Start
 from failsafe.reading import Answered
 from failsafe.receipt import report
+from failsafe.replies import Receipt
 from failsafe.request import check_size
 from failsafe.request_size import RequestSize
 
@@ -112,6 +113,16 @@ class Failover:
     def time_left(self) -> float:
         """Seconds until the call must have ended; may be infinite."""
         return self._deadline.left
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the call was given."""
+        return self._deadline.timeout
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the call's deadline has ended, or ends in this moment."""
+        return self._deadline.left < _SHORTEST_PAUSE
 
     @property
     def latency_ms(self) -> float:
@@ -325,7 +336,7 @@ class Failover:
             left=self._deadline.left,
             whole=self._deadline.timeout,
             own_limit=self._manner.own_limit(course.endpoint, course.model),
-            waiting=[self._manner.usual(other.endpoint, other.model) for other in later if other.may_be_asked()],
+            waiting=[self._manner.needs(other.endpoint, other.model) for other in later if other.may_be_asked()],
         )
 
     def _skip(self, skip: Skip) -> None:
@@ -507,25 +518,17 @@ class Failover:
                 )
             )
         self._skipped.pop(course.endpoint.name, None)
-        return Reply(
-            content=answer.content,
+        receipt = Receipt(
             provider=course.endpoint.name,
             model=model,
             asked_model=course.model,
-            finish_reason=answer.finish_reason,
-            tool_calls=answer.tool_calls,
-            usage=answer.usage,
-            id=answer.id,
             request_id=answered.request_id,
-            refusal=answer.refusal,
-            reasoning=answer.reasoning,
             latency_ms=self.latency_ms,
             attempts=self.attempts,
             skipped=tuple(self._skipped.values()),
             adjustments=built.adjustments,
-            provider_data=answer.provider_data,
-            raw=answer.raw,
         )
+        return self._manner.reply(answer, receipt)
 
 
 def _reads_more(target: Target, other: Target) -> bool:

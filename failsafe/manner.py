@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from failsafe.catalog import ModelInfo
 from failsafe.chunks import Chunk
 from failsafe.continuation import continued
 from failsafe.deadline import Deadline
 from failsafe.endpoint import Endpoint
 from failsafe.flow import Flow, Silence
-from failsafe.models import ChatRequest, Failure
+from failsafe.models import Answer, ChatRequest, Failure, Reply
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.reading import Answered
+from failsafe.replies import Receipt, chat_reply
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits
+
+_UNKNOWN = ModelInfo()
+
+
+class Gathered(NamedTuple):
+    """
+    What became of a stream that was put together.
+
+    Attributes:
+        outcome: The whole answer, or why it broke off after its first content.
+        flow: The stream, closed.
+    """
+
+    outcome: Answered | Failure
+    flow: Flow
 
 
 class Manner(Protocol):
@@ -30,8 +47,11 @@ class Manner(Protocol):
         key: Secret | None,
         limits: Limits,
         counted_at: float,
-    ) -> Answered | Flow | Failure:
+    ) -> Answered | Flow | Gathered | Failure:
         """Send it; a :class:`Flow` has shown its first content."""
+
+    def reply(self, answer: Answer, receipt: Receipt) -> Reply:
+        """What the caller is given."""
 
     def own_limit(self, endpoint: Endpoint, model: str) -> float:
         """Seconds that the provider may take at most, whatever the call's deadline."""
@@ -39,11 +59,15 @@ class Manner(Protocol):
     def usual(self, endpoint: Endpoint, model: str) -> float | None:
         """Seconds within which it usually shows that it answers; None before the first time."""
 
+    def needs(self, endpoint: Endpoint, model: str) -> float | None:
+        """Seconds that are worth keeping for it while others are asked; None before it was first answered."""
+
 
 class Plain:
     """Whole answers. Thread-safe: it has no state."""
 
     ask = staticmethod(Endpoint.ask)
+    reply = staticmethod(chat_reply)
 
     def build(self, endpoint: Endpoint, request: ChatRequest, target: Target) -> BuiltRequest:
         """The request in the provider's dialect."""
@@ -56,6 +80,8 @@ class Plain:
     def usual(self, endpoint: Endpoint, model: str) -> float | None:  # noqa: ARG002 -- one window for all models
         """The 95th percentile of its recent answers."""
         return endpoint.latency.p95
+
+    needs = usual
 
 
 PLAIN = Plain()
@@ -70,16 +96,21 @@ class Streamed:
 
     Attributes:
         begun: The text that an answer which broke off began with, for the next provider to go on with; or "".
+        prefilled: Whether the request built last has the model go on with that text by itself.
     """
+
+    reply = staticmethod(chat_reply)
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self.begun = ""
+        self.prefilled = False
 
     def build(self, endpoint: Endpoint, request: ChatRequest, target: Target) -> BuiltRequest:
         """The request in the provider's dialect, with the text to go on with, if there is one."""
         if self.begun:
-            request = continued(request, self.begun, prefill=takes_prefill(endpoint, target, request))
+            self.prefilled = takes_prefill(endpoint, target, request)
+            request = continued(request, self.begun, prefill=self.prefilled)
         return endpoint.dialect.build(request, target)
 
     def ask(
@@ -90,7 +121,7 @@ class Streamed:
         key: Secret | None,
         limits: Limits,
         counted_at: float,
-    ) -> Answered | Flow | Failure:
+    ) -> Answered | Flow | Gathered | Failure:
         """Open the stream and wait for its first content."""
         silence = Silence(self._deadline, endpoint.stream.stall)
         return endpoint.open(built, target, key, limits, counted_at, silence)
@@ -105,6 +136,10 @@ class Streamed:
         """The 95th percentile of its recent first contents."""
         return endpoint.first_content(model).p95
 
+    def needs(self, endpoint: Endpoint, model: str) -> float | None:
+        """As long: how long its answers are to be read is the reader's affair."""
+        return self.usual(endpoint, model)
+
 
 class Progress(Streamed):
     """Streams put together: the caller gets whole answers, and silence is noticed at once. Lives for one call."""
@@ -117,7 +152,7 @@ class Progress(Streamed):
         key: Secret | None,
         limits: Limits,
         counted_at: float,
-    ) -> Answered | Failure:
+    ) -> Answered | Gathered | Failure:
         """Open the stream and read it to its end."""
         flow = super().ask(endpoint, built, target, key, limits, counted_at)
         if not isinstance(flow, Flow):
@@ -126,13 +161,23 @@ class Progress(Streamed):
             while True:
                 piece = flow.next()
                 if not isinstance(piece, Chunk):
-                    return piece
+                    return Gathered(piece, flow)
         finally:
             flow.close()
 
+    def needs(self, endpoint: Endpoint, model: str) -> float | None:
+        """The 95th percentile of its recent whole answers, as far as they are known."""
+        return endpoint.latency.p95 or self.usual(endpoint, model)
+
 
 def takes_prefill(endpoint: Endpoint, target: Target, request: ChatRequest) -> bool:
-    """Whether the model goes on by itself with an answer that stands at the end of the conversation."""
-    if endpoint.dialect.name != "anthropic" or "reasoning_effort" in request.parameters:
+    """
+    Whether the model is known to go on by itself with an answer that stands at the end of the conversation.
+
+    The newer ones refuse that, as all do while they think; one that nobody knows is told to, which all understand.
+    """
+    if endpoint.dialect.name != "anthropic" or target.info == _UNKNOWN:
+        return False
+    if "reasoning_effort" in request.parameters or "thinking" in {**target.extra, **request.extra}:
         return False
     return "prefill" not in {*target.info.refuses, *target.refused, *target.quirks.drops}

@@ -434,7 +434,7 @@ def test_a_proxy_elsewhere_does_not_see_a_key_for_this_machine() -> None:
         ({"providers": ["openai"]}, "providers[0]"),
         ({"providers": [custom(), custom()]}, "a name of its own"),
         ({"providers": [custom(enabled=False)]}, "at least one enabled provider"),
-        ({"aliases": ["fast"]}, "a table from each alias"),
+        ({"aliases": ["fast"]}, "a table from each name"),
         ({"aliases": {"fast": "gpt-4.1"}}, "aliases.fast = 'gpt-4.1': a list of texts"),
         ({"aliases": {"fast": []}}, "a model that one of the providers serves"),
         ({"aliases": {"": ["gpt-4.1"]}}, "a name in aliases"),

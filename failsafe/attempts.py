@@ -14,9 +14,9 @@ from failsafe.deadline import CancelToken, Deadline
 from failsafe.events import AttemptFinished
 from failsafe.faults import REACTIONS, BreakerEffect, Fault
 from failsafe.flow import Flow
-from failsafe.manner import Manner
+from failsafe.manner import Gathered, Manner
 from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason
-from failsafe.patience import to_blame
+from failsafe.patience import BLAMED_AFTER, to_blame
 from failsafe.providers.base import BuiltRequest
 from failsafe.reading import Answered
 from failsafe.secret import Secret
@@ -129,6 +129,7 @@ class Attempts:
         """
         endpoint, clock = course.endpoint, self._shared.clock
         entry: Entry | None = None
+        asked: Answered | Flow | Gathered | Failure | None = None
         try:
             counted_at = endpoint.count(key, course.model, course.tokens)
             if counted_at is None:
@@ -140,22 +141,26 @@ class Attempts:
             course.crowded = False
             began, started_at = clock.monotonic(), clock.time()
             limits = self._limits(course, limit, cancel)
-            outcome = self._manner.ask(endpoint, built, endpoint.target(course.model), key, limits, counted_at)
+            asked = self._manner.ask(endpoint, built, endpoint.target(course.model), key, limits, counted_at)
             took = clock.monotonic() - began
             course.tries += 1
-            if isinstance(outcome, Flow):
-                self.opened = Opened(outcome, course, built, entry, key, began, started_at)
+            if isinstance(asked, Flow):
+                self.opened = Opened(asked, course, built, entry, key, began, started_at)
                 return self.opened
+            outcome, flow = asked if isinstance(asked, Gathered) else (asked, None)
             if isinstance(outcome, Answered):
                 entry.permit.success()
                 entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens)
                 self._succeeded(course, built, key, took)
             else:
                 outcome = self._outrun(outcome, cancel)
-                self._failed(course, outcome, entry, key, self._effect(course, outcome, limit), took)
-            self._record(course, outcome, key, took, started_at, hedge=hedge)
+                effect = self._effect(course, outcome, limit, flow)
+                self._failed(course, outcome, entry, key, effect, took)
+            self._record(course, outcome, key, took, started_at, flow, hedge=hedge)
             return outcome
         except BaseException:
+            if isinstance(asked, Flow):
+                asked.close()
             if entry is not None:
                 entry.abandon()
             endpoint.give_back(key, course.model)
@@ -189,20 +194,13 @@ class Attempts:
                 maybe_billed=True,
             )
         else:
-            self._failed(course, outcome, opened.entry, opened.key, self._stall_effect(opened, outcome), first_content)
+            effect = self._effect(course, outcome, flow.limit.timeout, flow)
+            self._failed(course, outcome, opened.entry, opened.key, effect, first_content)
         took = self._shared.clock.monotonic() - opened.began
-        line = _receipt_line(course, outcome, opened.key, took, opened.started_at, self.round, hedge=False)
-        line = msgspec.structs.replace(line, first_content_ms=first_content * 1000)
+        line = _receipt_line(course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False)
         self.made.append(line)
         course.endpoint.record(line)
         return line
-
-    def _stall_effect(self, opened: Opened, failure: Failure) -> BreakerEffect:
-        """As :meth:`_effect`, for an answer that broke off: a caller whose own time ran out is not its fault."""
-        given, own_limit = opened.flow.limit.timeout, opened.course.endpoint.stream.stall
-        if failure.fault is Fault.TIMEOUT and not to_blame(limit=given, own_limit=own_limit, usual=None):
-            return BreakerEffect.NEUTRAL
-        return REACTIONS[failure.fault].breaker
 
     def tell(self, line: Attempt) -> None:
         """Report a finished attempt to the router's listeners, who may take their time."""
@@ -258,7 +256,9 @@ class Attempts:
             soft = effect is BreakerEffect.SOFT or course.struck
             course.struck = course.struck or not soft
             entry.permit.failure(failure.message, soft=soft, retry_after=failure.retry_after)
-        entry.leave(pushback=True if failure.fault in _PUSHBACK else None)
+        # A provider that was only asked in too great a hurry was not sent too much.
+        pushed_back = failure.fault in _PUSHBACK and effect is not _NO_EFFECT
+        entry.leave(pushback=pushed_back or None)
         course.endpoint.failed(failure.fault, took)
         if failure.fault is not Fault.CANCELLED:
             self.last_failure = course.endpoint.name, failure
@@ -273,24 +273,27 @@ class Attempts:
         key: Secret | None,
         took: float,
         started_at: float,
+        flow: Flow | None,
         *,
         hedge: bool,
     ) -> None:
-        attempt = _receipt_line(course, outcome, key, took, started_at, self.round, hedge=hedge)
+        attempt = _receipt_line(course, outcome, key, took, started_at, self.round, flow, hedge=hedge)
         self.made.append(attempt)
         course.endpoint.record(attempt)
         self.tell(attempt)
 
-    def _effect(self, course: Course, failure: Failure, limit: float) -> BreakerEffect:
-        """The table's effect; none if the provider was only asked in too great a hurry."""
+    def _effect(self, course: Course, failure: Failure, limit: float, flow: Flow | None) -> BreakerEffect:
+        """The table's effect; none if the provider was only asked in too great a hurry. *flow*: it had begun."""
         fault, endpoint = failure.fault, course.endpoint
-        if fault is Fault.TIMEOUT:
-            own_limit = self._manner.own_limit(endpoint, course.model)
-        elif fault is Fault.CONNECT_TIMEOUT:
-            own_limit = endpoint.config.connect_timeout
-        else:
-            return REACTIONS[fault].breaker
         usual = self._manner.usual(endpoint, course.model)
+        if fault is Fault.CONNECT_TIMEOUT:
+            own_limit = endpoint.config.connect_timeout
+        elif fault is not Fault.TIMEOUT:
+            return REACTIONS[fault].breaker
+        elif flow is None:
+            own_limit = self._manner.own_limit(endpoint, course.model)
+        else:  # silent amid its answer, which it may be for longer than before it
+            limit, own_limit, usual = flow.limit.timeout, endpoint.stream.stall, max(BLAMED_AFTER, usual or 0.0)
         return REACTIONS[fault].breaker if to_blame(limit=limit, own_limit=own_limit, usual=usual) else _NO_EFFECT
 
     def unreported(self, course: Course, key: Secret | None, started_at: float) -> None:
@@ -337,6 +340,7 @@ def _receipt_line(
     took: float,
     started_at: float,
     number: int,
+    flow: Flow | None,
     *,
     hedge: bool,
 ) -> Attempt:
@@ -352,6 +356,7 @@ def _receipt_line(
         bytes_received=outcome.bytes_received,
         usage=outcome.answer.usage if isinstance(outcome, Answered) else None,
         hedge=hedge,
+        first_content_ms=None if flow is None else flow.first_content * 1000,
     )
     if isinstance(outcome, Answered):
         return line

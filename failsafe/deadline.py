@@ -69,6 +69,10 @@ class Deadline:
         at = self._clock.monotonic() + seconds
         return self if self.expires_at <= at else Deadline(at, seconds, self._clock)
 
+    def from_now(self) -> Deadline:
+        """The same point in time as a deadline that begins now: its ``timeout`` is what is left."""
+        return Deadline(self.expires_at, self.left, self._clock)
+
     def check(self) -> None:
         """
         Go on, or raise.

@@ -41,6 +41,11 @@ class Silence(NamedTuple):
     deadline: Deadline
     stall: float
 
+    def begin(self) -> Deadline:
+        """The limit on one that begins now; its ``timeout`` is how long it may last, whichever of the two ends it."""
+        limit = self.deadline.sooner(self.stall)
+        return limit.from_now() if limit is self.deadline else limit
+
 
 class Flow:
     """
@@ -160,7 +165,7 @@ class Flow:
         """Take in what comes next; the outcome, if the body ends with it."""
         reader = self._reader
         if self._renews:
-            self._renews, self.limit = False, self._silence.deadline.sooner(self._silence.stall)
+            self._renews, self.limit = False, self._silence.begin()
         if reader.finished and not self._trailing:
             self._trailing, self.limit = True, self.limit.sooner(_TRAILER_WAIT)
         piece = self._opened.read(self.limit)
@@ -182,7 +187,7 @@ class Flow:
 
     def _take_leave(self) -> None:
         """Read the end of the body if it is about to come, so that the connection can be used again; else close it."""
-        if self._opened.read(self.limit.sooner(_END_WAIT)) != b"":
+        if self._opened.read(self._silence.deadline.sooner(_END_WAIT)) != b"":
             self._opened.close()
 
     def _whole(self) -> Answered | Failure:

@@ -282,24 +282,36 @@ class Router:
             refuse("on_interrupt", on_interrupt, f"one of {', '.join(ON_INTERRUPT)} is needed")
         deadline = self._deadline(timeout)
         request = msgspec.structs.replace(request, stream=True)
-        token = (cancel or CancelToken()).child()
-        manner = Streamed(deadline)
-        call, call_id = self._call(request, deadline, token, options, manner, None)
-        ended = partial(self._ended, call, call_id, request.model)
-        passage = Passage(call, manner, request, on_interrupt, token, ended, self._left_behind)
-        self._gate.enter(call)
+        manner, token = Streamed(deadline), (cancel or CancelToken()).child()
         try:
-            opened = call.run()
-            assert isinstance(opened, Opened)  # noqa: S101 -- a call that asks for streams is given streams
-            return Stream(passage, opened)
-        except BaseException as error:
+            call, call_id = self._call(request, deadline, token, options, manner, None)
+            ended = partial(self._ended, call, call_id, request.model)
+            passage = Passage(call, manner, request, on_interrupt, token, ended, self._left_behind)
+            return self._open(passage)
+        except BaseException:
             token.close()
-            call.abandon()
-            last = self._last_answer(request, error, call)
-            ended(last, type(error).__name__)
-            if last is None:
-                raise
-            return Stream(passage, last)
+            raise
+
+    def _open(self, passage: Passage) -> Stream:
+        """Wait for the first content; without any, for the router's last answer."""
+        call = passage.call
+        try:
+            self._gate.enter(call)
+            try:
+                opened = call.run()
+                assert isinstance(opened, Opened)  # noqa: S101 -- a call that asks for streams is given streams
+                return Stream(passage, opened)
+            except BaseException as error:
+                call.abandon()
+                last = self._last_answer(passage.request, error, call)
+                passage.ended(last, type(error).__name__)
+                if last is None:
+                    raise
+        except BaseException:  # the caller's own last answer may raise, too
+            self._gate.leave(call)
+            raise
+        passage.token.close()
+        return Stream(passage, last)
 
     def _ended(self, call: Failover, call_id: str, model: str, reply: Reply | None, why: str | None) -> None:
         """A stream is over: let the router close, and tell who listens."""

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
 import msgspec
 
+from failsafe import forking
 from failsafe.attempts import Opened
-from failsafe.chunks import Chunk, OnInterrupt
+from failsafe.chunks import Chunk, OnInterrupt, ToolCallDelta
 from failsafe.collector import Collector
 from failsafe.continuation import may_continue, repeated_space
 from failsafe.deadline import ChildToken
-from failsafe.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, StreamInterrupted
+from failsafe.durations import in_words
+from failsafe.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, ProviderFault, StreamInterrupted
 from failsafe.failover import Failover
 from failsafe.faults import Fault
-from failsafe.manner import Streamed, takes_prefill
+from failsafe.manner import Streamed
 from failsafe.models import Attempt, ChatRequest, Failure, Reply
 from failsafe.reading import Answered
 
 Ended = Callable[[Reply | None, str | None], None]
 """Told once when a stream is over: the whole answer, or in a word why there is none."""
 
-_HOME = f"{Path(__file__).parent}{os.sep}"
 CLOSED = "closed"
 """The word for a stream that its reader has closed."""
+_OURS = f"{__package__}."
 
 
 class Passage(NamedTuple):
@@ -66,7 +66,8 @@ class Stream:
     :meth:`close`, the garbage collector) closes the provider's socket or gives it back, and returns what was held.
     Between two pieces it holds no lock and no thread, and the limit on silence does not run; the call's deadline does.
 
-    It is read by one thread at a time; :meth:`close` may be called from any.
+    It is read by one thread at a time; :meth:`close` may be called from any. In a forked child it is closed, and the
+    parent's goes on.
 
     Attributes:
         provider: The configured name of the provider that answers now.
@@ -76,20 +77,31 @@ class Stream:
     def __init__(self, passage: Passage, start: Opened | Reply) -> None:
         self._passage = passage
         self._collector = Collector()
-        self._turn = threading.Lock()  # held while a piece is waited for, never between two
         self._space = ""
         self._ready: deque[Chunk] = deque()  # of an answer that was never streamed
         self._response: Reply | None = None
         self._opened: Opened | None = None
         self._ended = isinstance(start, Reply)
+        self._closer: int | None = None  # the thread that wants no more of it
+        self._parents: Opened | None = None  # in a forked child: what the parent goes on with
         if isinstance(start, Reply):  # the router's own last answer
             self._response = start
             self.provider, self.model = start.provider, start.model
-            text = Chunk(provider=start.provider, model=start.model, text=start.content)
-            self._ready.extend((text, self._last_chunk(start)))
+            self._ready.extend((_as_chunk(start), self._last_chunk(start)))
         else:
             self._opened = start
             self.provider, self.model = _who(start)
+        self._start_afresh()
+        forking.register(self)
+
+    def _start_afresh(self) -> None:
+        self._turn = threading.Lock()  # held while a piece is waited for, never between two
+
+    def _after_fork(self) -> None:
+        """Leave the socket, and all that is held for it, to the parent; nothing is closed here, which could block."""
+        self._start_afresh()
+        if self._opened is not None:
+            self._parents, self._opened, self._ended = self._opened, None, True
 
     def __iter__(self) -> Self:
         return self
@@ -106,12 +118,15 @@ class Stream:
         """
         if self._ready:
             return self._ready.popleft()
-        if self._opened is None:
-            raise StopIteration
         if not self._turn.acquire(blocking=False):
-            raise RuntimeError("another thread is waiting for a piece of this stream; read it in one thread at a time")
+            raise self._out_of_turn()
         try:
-            return self._next(self._opened)
+            opened = self._opened or self._no_more()
+            piece = opened.flow.next()
+            if type(piece) is Chunk and not self._space:
+                self._collector.add(piece)
+                return piece
+            return self._next(opened, piece)
         except StopIteration:
             raise
         except BaseException as error:
@@ -119,10 +134,32 @@ class Stream:
             raise
         finally:
             self._turn.release()
+            if self._closer is not None and not self._ended:
+                self._close()  # another thread wanted that while this one had its piece already
 
-    def _next(self, opened: Opened) -> Chunk:
+    def _out_of_turn(self) -> Exception:
+        """Why another thread may not read at this moment."""
+        if self._closer is not None:
+            return self._closed_elsewhere()
+        return RuntimeError("another thread is waiting for a piece of this stream; read it in one thread at a time")
+
+    def _no_more(self) -> NoReturn:
+        """Say why there is no further piece; an answer that somebody else has cut must not look like a whole one."""
+        if self._parents is not None:
+            raise RuntimeError("this stream belongs to the process that has opened it; a forked child cannot read it")
+        if self._closer is not None and self._closer != threading.get_ident():
+            raise self._closed_elsewhere()
+        raise StopIteration
+
+    def _closed_elsewhere(self) -> Cancelled:
+        call = self._passage.call
+        return Cancelled(
+            call.report("the stream was closed by another thread before its end"),
+            attempts=call.attempts, skipped=call.skipped,
+        )  # fmt: skip
+
+    def _next(self, opened: Opened, piece: Chunk | Answered | Failure) -> Chunk:
         while True:
-            piece = opened.flow.next()
             if isinstance(piece, Answered):
                 return self._complete(opened, piece)
             if isinstance(piece, Failure):
@@ -131,6 +168,7 @@ class Stream:
             if shown is not None:
                 self._collector.add(shown)
                 return shown
+            piece = opened.flow.next()
 
     def _complete(self, opened: Opened, answered: Answered) -> Chunk:
         """Give the last chunk; the attempt is settled before anybody is told."""
@@ -145,9 +183,7 @@ class Stream:
             )
         self._response = reply
         self._ended = True
-        call.tell(line)
-        self._passage.token.close()
-        self._passage.ended(reply, None)
+        _finish(self._passage, reply, None, line)
         return self._last_chunk(reply)
 
     def _last_chunk(self, reply: Reply) -> Chunk:
@@ -164,42 +200,50 @@ class Stream:
                 call.report("the stream was cancelled, or closed by another thread"),
                 attempts=call.attempts, skipped=call.skipped,
             )  # fmt: skip
+        if failure.fault is Fault.TIMEOUT and call.out_of_time:
+            limit = in_words(call.timeout)
+            self._raise(opened, None, f"the call's deadline of {limit} ended", "a longer timeout= leaves it more time")
         obstacle = self._obstacle()
         if obstacle is None:
             return self._with_the_next(opened, failure)
-        if failure.fault is Fault.CONTENT_FILTER:
-            filtered = msgspec.structs.replace(failure, partial=self._collector.text)
-            raise filtered.error(self.provider, call.attempts)
-        return self._raise(opened, failure, obstacle)
+        return self._give_up(opened, failure, obstacle)
 
     def _obstacle(self) -> str | None:
         """Why no provider is asked to take over, in words."""
-        wanted = self._passage.on_interrupt
+        wanted, received = self._passage.on_interrupt, self._collector
         if wanted == "raise":
             return 'on_interrupt="restart" or "continue" lets the next provider take over'
         if wanted == "restart":
             return None
-        why = "a tool call had begun" if self._collector.calls_tools else may_continue(self._passage.request)
+        why = may_continue(self._passage.request) if received.text_length else None
+        if received.calls_tools:
+            why = "a tool call had begun"
         return None if why is None else f"it cannot be gone on with: {why}"
 
     def _with_the_next(self, opened: Opened, failure: Failure) -> Chunk:
         call, passage = self._passage.call, self._passage
         begun = self._collector.text if passage.on_interrupt == "continue" else ""
+        if begun.isspace():
+            begun = ""  # there is nothing to go on with
         passage.manner.begun = begun
         try:
             call.goes_on_after(opened, failure)
+        except ProviderFault:
+            self._give_up(opened, failure, "no other provider would mend that")
+        try:
             following = call.run()
-        except (AllProvidersFailed, DeadlineExceeded):
-            self._raise(opened, failure, "nobody else could take over")
+        except (AllProvidersFailed, DeadlineExceeded, ProviderFault) as error:
+            why = str(error).partition("\n")[0]
+            self._raise(opened, failure.fault, failure.message, f"nobody else could take over: {why}")
         assert isinstance(following, Opened)  # noqa: S101 -- a call that asks for streams is given streams
         self._opened = following
         self.provider, self.model = _who(following)
+        self._space = ""
         if not begun:
             self._collector.clear()
             return Chunk(provider=self.provider, model=self.model, event="restarted")
         self._collector.add_seam(self.provider, self.model)
-        endpoint = following.course.endpoint
-        if takes_prefill(endpoint, endpoint.target(self.model), passage.request):
+        if passage.manner.prefilled:
             self._space = begun[len(begun.rstrip()) :]
         return Chunk(provider=self.provider, model=self.model, event="continued")
 
@@ -211,13 +255,20 @@ class Stream:
         chunk = msgspec.structs.replace(chunk, text=text)
         return chunk if text or chunk.reasoning or chunk.refusal or chunk.tool_calls else None
 
-    def _raise(self, opened: Opened, failure: Failure, advice: str) -> NoReturn:
+    def _give_up(self, opened: Opened, failure: Failure, advice: str) -> NoReturn:
+        """Raise what says how the answer broke off."""
+        if failure.fault is Fault.CONTENT_FILTER:
+            filtered = msgspec.structs.replace(failure, partial=self._collector.text)
+            raise filtered.error(self.provider, self._passage.call.attempts) from None
+        self._raise(opened, failure.fault, failure.message, advice)
+
+    def _raise(self, opened: Opened, fault: Fault | None, why: str, advice: str) -> NoReturn:
         call, received = self._passage.call, self._collector.partial()
         name = opened.course.endpoint.name
-        headline = f"the answer of {name} broke off after {len(received.text)} characters: {failure.message}; {advice}"
+        headline = f"the answer of {name} broke off after {len(received.text)} characters: {why}; {advice}"
         raise StreamInterrupted(
             call.report(headline),
-            partial=received, provider=name, fault=failure.fault, attempts=call.attempts, skipped=call.skipped,
+            partial=received, provider=name, fault=fault, attempts=call.attempts, skipped=call.skipped,
         ) from None  # fmt: skip
 
     @property
@@ -228,7 +279,7 @@ class Stream:
         Raises:
             RuntimeError: The stream was not read to its end.
         """
-        if self._response is None:
+        if self._response is None or self._ready:
             raise RuntimeError("the stream was not read to its end, so there is no whole answer; read all its chunks")
         return self._response
 
@@ -236,12 +287,18 @@ class Stream:
         """
         Give up the rest: the socket is closed at once, the permit returned. Closing again does nothing.
 
-        From any thread; one that is waiting for a piece gets :class:`failsafe.Cancelled`.
+        From any thread; one that is waiting for a piece, or asks for a further one, gets :class:`failsafe.Cancelled`.
         """
+        if self._closer is None and not self._ended:
+            self._closer = threading.get_ident()
+        self._close()
+
+    def _close(self) -> None:
         if not self._turn.acquire(blocking=False):
             self._passage.token.cancel()  # whoever waits for a piece ends the stream
             return
         try:
+            self._ready.clear()
             self._end(CLOSED)
         finally:
             self._turn.release()
@@ -289,21 +346,43 @@ def _settle(passage: Passage, opened: Opened | None, why: str) -> None:
         else:
             passage.call.abandon()
     finally:
-        passage.token.close()
-        passage.ended(None, why)
-    if line is not None:
-        passage.call.tell(line)
+        _finish(passage, None, why, line)
+
+
+def _finish(passage: Passage, reply: Reply | None, why: str | None, line: Attempt | None) -> None:
+    """Let the call end, and tell who listens: of the attempt first, and whatever they do, of the end."""
+    passage.token.close()
+    try:
+        if line is not None:
+            passage.call.tell(line)
+    finally:
+        passage.ended(reply, why)
 
 
 def _amid_our_own_code() -> bool:
     """Whether code of this package, other than this very finaliser, is running in this thread."""
-    frame = sys._getframe(2)  # noqa: SLF001 -- beyond this function and __del__
+    frame = sys._getframe(1).f_back  # noqa: SLF001 -- beyond this function and __del__, which nothing may have called
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_HOME):
+        if str(frame.f_globals.get("__name__")).startswith(_OURS):
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 
 def _who(opened: Opened) -> tuple[str, str]:
     return opened.course.endpoint.name, opened.course.model
+
+
+def _as_chunk(reply: Reply) -> Chunk:
+    """All that *reply* shows, in one piece."""
+    return Chunk(
+        provider=reply.provider,
+        model=reply.model,
+        text=reply.content,
+        reasoning=reply.reasoning or "",
+        refusal=reply.refusal or "",
+        tool_calls=tuple(
+            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+            for index, call in enumerate(reply.tool_calls)
+        ),
+    )

@@ -8,7 +8,6 @@ googleapis/python-genai ``google/genai/types.py``, ``_api_client.py``; ai.google
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import msgspec
@@ -65,7 +64,9 @@ class GeminiStream:
         self._frame: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
         self._parts: list[Part] = []
-        self._run = io.StringIO()  # the text part that may still grow
+        self._run = (
+            bytearray()
+        )  # the text part that may still grow; io.StringIO keeps its pieces, of some 60 bytes each
         self._run_is_thought = False
         self._calls = 0
 
@@ -88,7 +89,7 @@ class GeminiStream:
         if not self.finished:
             return Failure(
                 fault=Fault.TRUNCATED,
-                message="the stream ended before a finish reason said that the answer is complete",
+                message="the stream ended before the answer did: no finishReason came",
                 partial=joined_text(self._parts, thought=False),
                 maybe_billed=True,
             )
@@ -158,7 +159,7 @@ class GeminiStream:
                 if value == _NOT_ENDED:
                     continue
                 self.finished = True
-            kept[name] = _appended(kept.get(name), value) if name == "logprobsResult" else value
+            kept[name] = _grown(kept.get(name), value) if name == "logprobsResult" else value
 
     def _add(self, part: Part, said: str) -> None:
         if not (part.keys() <= _TEXT_KEYS or _says_only_text(part)):
@@ -169,7 +170,7 @@ class GeminiStream:
             if thought is not self._run_is_thought:
                 self._end_run()
                 self._run_is_thought = thought
-            self._run.write(said)
+            self._run += said.encode()
 
     def _add_call(self, part: Part, calls: list[ToolCallDelta]) -> None:
         """Keep a function call; one without an id in an answer without one is given an id that stays with it."""
@@ -190,10 +191,10 @@ class GeminiStream:
         self._calls += 1
 
     def _end_run(self) -> None:
-        text = self._run.getvalue()
-        if text:
+        if self._run:
+            text = self._run.decode()
             self._parts.append({"text": text, "thought": True} if self._run_is_thought else {"text": text})
-            self._run = io.StringIO()
+            self._run.clear()
 
 
 def _first_candidate(candidates: Any) -> dict[str, Any] | None:
@@ -216,10 +217,13 @@ def _says_only_text(part: Part) -> bool:
     return "text" in part and all(part[name] in _NOTHING for name in part.keys() - _TEXT_KEYS)
 
 
-def _appended(kept: Any, value: Any) -> Any:
-    """*value* after *kept*, list by list."""
+def _grown(kept: Any, value: Any) -> Any:
+    """*kept*, its lists longer by those of *value*; the first time *value* itself."""
     if type(kept) is not dict or type(value) is not dict:
         return value
-    both = kept.keys() & value.keys()
-    lists = {name: kept[name] + value[name] for name in both if type(kept[name]) is type(value[name]) is list}
-    return {**kept, **value, **lists}
+    for name, each in value.items():
+        if type(each) is list and type(kept.get(name)) is list:
+            kept[name] += each
+        else:
+            kept[name] = each
+    return kept

@@ -12,7 +12,7 @@ from failsafe.sim.deliveries import Delivery, RefuseConnections, Whole
 
 _NEWLINES = ("\n", "\r\n", "\r")
 _CUTS = ("clean", "close", "reset")
-_ERROR_FORMS = ("event", "bare")
+_ERROR_FORMS = ("event", "bare", "bare_list")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,8 @@ class StreamShape:
         stall_after: Nothing more comes after so many events.
         error_after: An error comes after so many events and ends the stream, and
         error: what it complains of, and
-        error_form: as an ``event``, or as ``bare`` JSON without ``data:`` (seen on Gemini).
+        error_form: as an ``event``, or as ``bare`` JSON without ``data:``, or the same inside a list of one,
+            ``bare_list`` (both seen on Gemini).
     """
 
     interval: float = 0.0

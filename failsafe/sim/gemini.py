@@ -122,16 +122,18 @@ def answer(script: Script) -> dict[str, Any]:
     """The body of a whole answer; a refusal is a blocked prompt without candidates."""
     if script.finish == "refusal":
         return _frame(script) | {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
-    parts = [*_thoughts([script.reasoning]), *_spoken(script, [script.text])]
+    spoken = [] if script.finish == "content_filter" else _spoken(script, [script.text])
+    parts = [*_thoughts([script.reasoning]), *spoken]
     return _frame(script) | {"candidates": [_candidate(parts, _FINISH[script.finish])]}
 
 
-def _frame(script: Script) -> dict[str, Any]:
-    answered = script.completion_tokens - script.reasoning_tokens
+def _frame(script: Script, share: float = 1.0) -> dict[str, Any]:
+    """What stands beside the candidates when *share* of the answer is out; counts are those so far."""
+    answered = int((script.completion_tokens - script.reasoning_tokens) * share)
     usage = {
         "promptTokenCount": script.prompt_tokens,
         "candidatesTokenCount": answered,
-        "totalTokenCount": script.prompt_tokens + script.completion_tokens,
+        "totalTokenCount": script.prompt_tokens + answered + script.reasoning_tokens,
     }
     if script.cached_tokens:
         usage["cachedContentTokenCount"] = script.cached_tokens
@@ -154,8 +156,6 @@ def _thoughts(texts: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _spoken(script: Script, texts: Sequence[str]) -> list[dict[str, Any]]:
-    if script.finish == "content_filter":
-        return []
     parts: list[dict[str, Any]] = [{"text": text} for text in texts if text]
     for index, each in enumerate(script.tool_calls):
         function = {"id": each.identifier, "name": each.name, "args": dict(each.arguments)}
@@ -175,16 +175,23 @@ def without_message(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def events(script: Script, shape: StreamShape) -> Iterator[Event]:
-    """The partial answers of a streamed answer; there is no end marker."""
+    """The partial answers of a streamed answer; there is no end marker. What is filtered breaks off after its text."""
+    for event in _partial_answers(script, shape):
+        if shape.usage is False:
+            del event["usageMetadata"]
+        yield Event(event)
+
+
+def _partial_answers(script: Script, shape: StreamShape) -> Iterator[dict[str, Any]]:
     if script.finish == "refusal":
-        yield Event(answer(script))
+        yield answer(script)
         return
-    frame = _frame(script)
     parts = [*_thoughts(script.reasoning_pieces()), *_spoken(script, script.pieces())]
-    finish = _FINISH[script.finish] if shape.finish else None
-    for part in parts[:-1]:
-        yield Event({"candidates": [_candidate([part], None)]} | frame)
-    yield Event({"candidates": [_candidate(parts[-1:], finish)]} | frame)
+    last = [] if script.finish == "content_filter" else parts[-1:]
+    early = parts[: len(parts) - len(last)]
+    for number, part in enumerate(early, start=1):
+        yield {"candidates": [_candidate([part], None)]} | _frame(script, number / len(parts))
+    yield {"candidates": [_candidate(last, _FINISH[script.finish] if shape.finish else None)]} | _frame(script)
 
 
 def error_event(body: Any) -> Event:

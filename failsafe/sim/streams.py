@@ -52,7 +52,7 @@ def _comments(shape: StreamShape) -> Iterator[Piece]:
 def _end(number: int, shape: StreamShape, error: Event) -> list[Piece] | None:
     """What ends the stream after event *number* (0: before the first), or None while it goes on."""
     if number == shape.error_after:
-        return [_bare(error) if shape.error_form == "bare" else encode(error, shape.newline)]
+        return [_error(error, shape)]
     if number == shape.stall_after:
         return [Wait(math.inf)]
     if number == shape.cut_after:
@@ -60,9 +60,12 @@ def _end(number: int, shape: StreamShape, error: Event) -> list[Piece] | None:
     return None
 
 
-def _bare(error: Event) -> bytes:
-    """JSON over several lines, without ``data:``."""
-    return json.dumps(error.data, indent=2).encode() + b"\n"
+def _error(error: Event, shape: StreamShape) -> bytes:
+    """The error as an event, or as JSON over several lines without ``data:``."""
+    if shape.error_form == "event":
+        return encode(error, shape.newline)
+    data = [error.data] if shape.error_form == "bare_list" else error.data
+    return json.dumps(data, indent=2).encode() + b"\n"
 
 
 def _packets(data: bytes, size: int | None) -> Iterator[Piece]:

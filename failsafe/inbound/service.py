@@ -6,24 +6,36 @@ The shells around it (a requests adapter, the HTTP client of an SDK, a WSGI appl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from failsafe import checks
 from failsafe.chunks import OnInterrupt
 from failsafe.deadline import CancelToken, Deadline
-from failsafe.errors import FailsafeError, InvalidRequest
+from failsafe.errors import Cancelled, FailsafeError, InvalidRequest, ProviderFault
 from failsafe.inbound.base import Format, Question, StreamWriter
 from failsafe.inbound.statuses import retry_after, status_of
-from failsafe.models import Reply
+from failsafe.inbound.wire import to_json
+from failsafe.models import ChatRequest, Reply
 from failsafe.request import build_request
 from failsafe.router import Router
 from failsafe.stream import Stream
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
+PROVIDER_HEADER = "x-failsafe-provider"
+"""The header that names who answered."""
+
+_IMITATED = frozenset({"openai"})
+"""Formats that many servers speak, each in its own way: what of their bodies a client can read, the format decides."""
+
+_SHOWN_PLACES = 4
+_logger = logging.getLogger("failsafe.inbound")
 
 
 class HttpAnswer(NamedTuple):
@@ -45,33 +57,50 @@ class EventStream:
     """
     The body of a streamed answer, piece by piece. Not thread-safe, but for :meth:`close`.
 
-    Whoever stops reading closes it; so does the garbage collector.
+    Whoever stops reading closes it; so does the garbage collector. It raises no ``Exception``: what breaks off ends
+    with the format's own error event, all that can still be said once the head has left with its status.
     """
+
+    # No generator and no cycle: dropping it drops the stream, which then closes the provider's socket at once.
+    __slots__ = ("_over", "_stream", "_writer")
 
     def __init__(self, stream: Stream, writer: StreamWriter) -> None:
         self._stream = stream
-        self._pieces = _events(stream, writer)
+        self._writer = writer
+        self._over = False
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        """The next piece, never an empty one; it is waited for as long as the router's limits allow."""
+        while not self._over:
+            piece = self._piece()
+            if piece:
+                return piece
+        raise StopIteration
 
     def close(self) -> None:
-        """Give up the rest: the provider's socket is closed at once."""
+        """Give up the rest: the provider's socket is closed at once. Closing again does nothing."""
+        self._over = True
         self._stream.close()
 
-
-def _events(stream: Stream, writer: StreamWriter) -> Iterator[bytes]:
-    try:
-        for chunk in stream:
-            piece = writer.chunk(chunk)
-            if piece:
-                yield piece
-        yield writer.end(stream.response)
-    except FailsafeError as error:
-        # The head has left with its status: the format's own error event is all that can still be said.
-        yield writer.error(status_of(error), error)
-    finally:
-        stream.close()
+    def _piece(self) -> bytes:
+        try:
+            chunk = next(self._stream, None)
+            if chunk is not None:
+                return self._writer.chunk(chunk)
+            if self._over:  # closed by another thread
+                return b""
+            self._over = True
+            return self._writer.end(self._stream.response)
+        except Exception as error:  # noqa: BLE001 -- whatever happened, the client is owed an end in its own format
+            unread = self._over and isinstance(error, Cancelled)  # closed by another thread, which nobody need be told
+            self.close()
+            return b"" if unread else self._writer.error(status_of(error), _shown(error))
+        except BaseException:
+            self.close()
+            raise
 
 
 class Service:
@@ -93,7 +122,7 @@ class Service:
         self._router = router
         self._format = form
         self._on_interrupt = on_interrupt
-        self._dialects = {provider.name: provider.dialect for provider in router.config.providers}
+        self._own = frozenset(each.name for each in router.config.providers if each.dialect == form.name)
 
     def answer(
         self, path: str, body: bytes, *, timeout: float | Deadline | None = None, cancel: CancelToken | None = None
@@ -116,26 +145,31 @@ class Service:
             return self.refusal(status_of(error), error)
 
     def refusal(self, status: int, error: Exception) -> HttpAnswer:
-        """The error answer that says *error* in the client's format."""
+        """
+        The error answer that says *error* in the client's format.
+
+        What is no :class:`failsafe.FailsafeError` is logged by its kind and place and not shown.
+        """
         headers = {"Content-Type": JSON, "x-should-retry": "false"}  # it has been retried enough; SDKs heed this
         wait = retry_after(error)
         if wait is not None:
             headers["Retry-After"] = str(wait)
-        shown = error if isinstance(error, FailsafeError) else _InternalError()
-        return HttpAnswer(status, headers, msgspec.json.encode(self._format.error(status, shown)))
+        if isinstance(error, ProviderFault):
+            headers |= self._receipt(error.provider, error.request_id)
+        return HttpAnswer(status, headers, to_json(self._format.error(status, _shown(error))))
 
     def _whole(self, question: Question, timeout: float | Deadline | None, cancel: CancelToken | None) -> HttpAnswer:
         reply = self._router.ask(self._request(question), cancel=cancel, **_timeout(timeout))
         headers = {"Content-Type": JSON, **self._receipt(reply.provider, reply.request_id)}
-        return HttpAnswer(200, headers, _encoded(self._body(reply, question)))
+        return HttpAnswer(200, headers, to_json(self._body(reply, question)))
 
-    def _body(self, reply: Reply, question: Question) -> Any:
+    def _body(self, reply: Reply, question: Question) -> Mapping[str, Any]:
         """The provider's own body where it speaks the client's format, so that nothing in it is lost."""
-        if self._dialects.get(reply.provider) == self._format.name and isinstance(reply.raw, Mapping):
-            return reply.raw
-        return self._format.write(reply, question)
+        own = reply.provider in self._own and isinstance(reply.raw, Mapping)
+        return reply.raw if own and self._format.name not in _IMITATED else self._format.write(reply, question)
 
     def _streamed(self, question: Question, timeout: float | Deadline | None, cancel: CancelToken | None) -> HttpAnswer:
+        writer = self._format.writer(question)
         stream = self._router.ask_stream(
             self._request(question), cancel=cancel, on_interrupt=self._on_interrupt, **_timeout(timeout)
         )
@@ -145,18 +179,17 @@ class Service:
             "X-Accel-Buffering": "no",
             **self._receipt(stream.provider, None),
         }
-        return HttpAnswer(200, headers, EventStream(stream, self._format.writer(question)))
+        return HttpAnswer(200, headers, EventStream(stream, writer))
 
-    def _request(self, question: Question) -> Any:
+    def _request(self, question: Question) -> ChatRequest:
         return build_request(
             question.messages, question.model, question.parameters, question.extra, extra_for=self._format.name
         )
 
-    def _receipt(self, provider: str, request_id: str | None) -> dict[str, str]:
-        headers = {"x-failsafe-provider": provider}
-        if request_id:
-            headers[self._format.request_id_header] = request_id
-        return headers
+    def _receipt(self, provider: str | None, request_id: str | None) -> dict[str, str]:
+        """Who answered; what a foreign server calls its answer is left out where no header can say it."""
+        named = {PROVIDER_HEADER: provider, self._format.request_id_header: request_id}
+        return {name: value for name, value in named.items() if value and value.isascii() and value.isprintable()}
 
 
 class _InternalError(Exception):
@@ -164,6 +197,16 @@ class _InternalError(Exception):
 
     def __init__(self) -> None:
         super().__init__("failsafe failed to handle the request; its log has the details")
+
+
+def _shown(error: Exception) -> Exception:
+    """What a client is told of *error*: an error of failsafe, which holds no key, as it is."""
+    if isinstance(error, FailsafeError):
+        return error
+    # Neither its text nor the values around it: a foreign exception may carry the whole request, keys included.
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)]
+    _logger.error("a request failed with %s at %s", type(error).__name__, " > ".join(places[-_SHOWN_PLACES:]))
+    return _InternalError()
 
 
 def _timeout(timeout: float | Deadline | None) -> dict[str, Any]:
@@ -176,7 +219,3 @@ def _decoded(body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     raise InvalidRequest("the request's body is not JSON; send a JSON object")
-
-
-def _encoded(body: Any) -> bytes:
-    return msgspec.json.encode(body)

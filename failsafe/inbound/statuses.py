@@ -16,6 +16,7 @@ from failsafe.errors import (
     InvalidRequest,
     ModelNotFound,
     PermissionDenied,
+    ProviderFault,
     QuotaExhausted,
     RateLimited,
     RateLimitReached,
@@ -40,6 +41,7 @@ _STATUSES: tuple[tuple[type[FailsafeError], int], ...] = (
     (AuthenticationFailed, 503),
     (PermissionDenied, 503),
     (QuotaExhausted, 503),
+    (ProviderFault, 502),
 )
 
 

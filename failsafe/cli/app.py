@@ -15,6 +15,7 @@ from failsafe import __version__
 from failsafe.cli.chat import chat
 from failsafe.cli.check import check
 from failsafe.cli.demo import demo
+from failsafe.cli.serve import serve
 from failsafe.cli.sim import sim
 from failsafe.errors import ConfigError, FailsafeError, ProviderFault
 
@@ -51,15 +52,13 @@ def _asked_wrongly(error: FailsafeError) -> bool:
 @contextmanager
 def _own_words_only() -> Iterator[None]:
     """Keep log records off the terminal: what they say is in the answers, receipts and pictures already."""
-    logger, silence = logging.getLogger("failsafe"), logging.NullHandler()
+    logger = logging.getLogger("failsafe")
     propagated = logger.propagate
-    logger.addHandler(silence)
     logger.propagate = False
     try:
         yield
     finally:
         logger.propagate = propagated
-        logger.removeHandler(silence)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,5 +76,5 @@ def app() -> None:
     """
 
 
-for command in (chat, check, demo, sim):
+for command in (chat, check, demo, serve, sim):
     app.add_command(command)

@@ -8,6 +8,7 @@ from failsafe.durations import in_words
 from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, ModelSubstituted, PutOff, StateChanged
 
 logger = logging.getLogger("failsafe")
+logger.addHandler(logging.NullHandler())  # silent until the program says where its log goes, as a library should be
 
 
 def log_event(event: Event) -> None:

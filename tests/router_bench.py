@@ -44,7 +44,7 @@ class Bench:
         self.clock = FakeClock()
         names = "abcdefgh"[: len(scripts)]
         self.transports = {
-            name: ScriptedTransport(*(script if isinstance(script, tuple) else (script,)))
+            name: ScriptedTransport(*(script if type(script) is tuple else (script,)))
             for name, script in zip(names, scripts, strict=True)
         }
         usual = {"api_key": None, **(of_provider or {})}

@@ -330,7 +330,7 @@ class Router:
         self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: Mapping[str, Any] | None
     ) -> Reply:
         manner: Manner = PLAIN
-        if self._wants_progress(options):
+        if self.config.progress if options is None else self._wants_progress(options):
             manner, request = Progress(deadline), msgspec.structs.replace(request, stream=True)
         call, call_id = self._call(request, deadline, cancel, options, manner, self._hedges)
         try:
@@ -345,7 +345,7 @@ class Router:
                 return last
             assert isinstance(reply, Reply)  # noqa: S101 -- streams are given to those alone who ask for them
             if self._reporter.wants_successes():
-                self._reporter.emit(self._finished(call, call_id, request.model, reply, None))
+                self._reporter.emit_success(self._finished(call, call_id, request.model, reply, None))
             return reply
         finally:
             self._gate.leave(call)
@@ -377,8 +377,8 @@ class Router:
             if settle is not None:
                 settle()
 
-    def _wants_progress(self, options: Mapping[str, Any] | None) -> bool:
-        wanted = options.get("progress") if options else None
+    def _wants_progress(self, options: Mapping[str, Any]) -> bool:
+        wanted = options.get("progress")
         return self.config.progress if wanted is None else wanted is True
 
     def _constraints(self, options: Mapping[str, Any] | None, serving: Serving) -> Constraints | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 _PROGRAM = """
 from failsafe import FailsafeError, ProviderConfig, Router
 
-with Router([ProviderConfig(name=name, base_url="http://127.0.0.1:9/v1", api_key="k") for name in ("a", "b")]) as router:
+nobody = "http://127.0.0.1:9/v1"
+with Router([ProviderConfig(name=name, base_url=nobody, api_key="k") for name in ("a", "b")]) as router:
     for _ in range(6):  # enough to open both breakers
         try:
             router.chat("hi", model="m", timeout=0.5)

@@ -53,7 +53,10 @@ def _read(body: Any, target: Target) -> Answer | Failure:
     choice = choices[0]
     if not isinstance(choice, dict):
         return malformed("choices[0] is no object")
-    return error_of_choice(choice) or _read_choice(choice, body, target)
+    word = choice.get("finish_reason")
+    if choice.get("error") or not isinstance(word, str) or word not in _FINISH:
+        return error_of_choice(choice) or _read_choice(choice, body, target)
+    return _read_choice(choice, body, target)
 
 
 def error_of_body(body: Mapping[str, Any]) -> Failure | None:

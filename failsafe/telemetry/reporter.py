@@ -27,6 +27,13 @@ class Reporter:
         """Whether an event about something that went well would reach anyone."""
         return self.bus.active or logger.isEnabledFor(logging.DEBUG)
 
+    def emit_success(self, event: Event) -> None:
+        """As :meth:`emit`, for what went well: hardly any program wants its line in the log."""
+        if logger.isEnabledFor(logging.DEBUG):
+            self.emit(event)
+        elif self.bus.active:
+            self.bus.emit(event)
+
     def emit(self, event: Event) -> None:
         """Log and deliver *event*; never raises an ``Exception``."""
         with suppress(Exception):  # a program's own log handler may raise; that must not become a failed call

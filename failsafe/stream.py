@@ -210,22 +210,26 @@ class Stream:
 
     def _obstacle(self) -> str | None:
         """Why no provider is asked to take over, in words."""
-        wanted, received = self._passage.on_interrupt, self._collector
+        wanted = self._passage.on_interrupt
         if wanted == "raise":
             return 'on_interrupt="restart" or "continue" lets the next provider take over'
         if wanted == "restart":
             return None
-        why = may_continue(self._passage.request) if received.text_length else None
-        if received.calls_tools:
+        why = may_continue(self._passage.request) if self._begun() else None
+        if self._collector.calls_tools:
             why = "a tool call had begun"
         return None if why is None else f"it cannot be gone on with: {why}"
 
+    def _begun(self) -> str:
+        """The text that another provider is to go on with; "": it begins again."""
+        if self._passage.on_interrupt != "continue":
+            return ""
+        text = self._collector.text
+        return "" if text.isspace() else text
+
     def _with_the_next(self, opened: Opened, failure: Failure) -> Chunk:
         call, passage = self._passage.call, self._passage
-        begun = self._collector.text if passage.on_interrupt == "continue" else ""
-        if begun.isspace():
-            begun = ""  # there is nothing to go on with
-        passage.manner.begun = begun
+        begun = passage.manner.begun = self._begun()
         try:
             call.goes_on_after(opened, failure)
         except ProviderFault:

@@ -242,23 +242,24 @@ class Endpoint:
         opened = self.transport.open("POST", built.path, built.body, key, limits)
         if isinstance(opened, Failure):
             return self._without_content(opened, target, given)
-        now = self._clock.time()
-        self._learn_limits(opened.headers, target.model, key, counted_at, now)
-        if isinstance(opened, RawAnswer):
-            return read_answer(opened, target, key, config=self.config, dialect=self.dialect, now=now)
-        flow = Flow(
-            opened, target, key,
-            config=self.config, dialect=self.dialect, first=limits.deadline, silence=silence, now=now,
-        )  # fmt: skip
         try:
+            now = self._clock.time()
+            self._learn_limits(opened.headers, target.model, key, counted_at, now)
+            if isinstance(opened, RawAnswer):
+                return read_answer(opened, target, key, config=self.config, dialect=self.dialect, now=now)
+            flow = Flow(
+                opened, target, key,
+                config=self.config, dialect=self.dialect, first=limits.deadline, silence=silence, now=now,
+            )  # fmt: skip
             failure = flow.begin()
+            if failure is not None:
+                return self._without_content(failure, target, given)
+            flow.first_content = self._clock.monotonic() - began
+            self.first_content(target.model).observe(flow.first_content)
         except BaseException:
-            flow.close()
+            if not isinstance(opened, RawAnswer):
+                opened.close()
             raise
-        if failure is not None:
-            return self._without_content(failure, target, given)
-        flow.first_content = self._clock.monotonic() - began
-        self.first_content(target.model).observe(flow.first_content)
         return flow
 
     def _without_content(self, failure: Failure, target: Target, given: float) -> Failure:

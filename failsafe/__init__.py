@@ -41,6 +41,7 @@ __all__ = [
     "ContextWindowExceeded",
     "Deadline",
     "DeadlineExceeded",
+    "EmbedReply",
     "Event",
     "FailsafeError",
     "Fallback",
@@ -83,6 +84,7 @@ __all__ = [
     "SkipReason",
     "Slot",
     "StateChanged",
+    "Stream",
     "StreamConfig",
     "StreamInterrupted",
     "Timeout",
@@ -109,6 +111,7 @@ _HOMES = {
     "composition": ("Policy",),
     "config": ("ProviderConfig", "RouterConfig"),
     "deadline": ("CancelToken", "Deadline", "current_deadline"),
+    "embeddings": ("EmbedReply",),
     "errors": (
         "AllProvidersFailed",
         "AttemptTimedOut",
@@ -178,6 +181,7 @@ _HOMES = {
     "router": ("Router",),
     "secret": ("Secret",),
     "slots": ("ConcurrencyStats", "Slot"),
+    "stream": ("Stream",),
     "timeouts": ("AttemptTimeout", "Timeout"),
 }
 """The module each public name lives in."""
@@ -194,6 +198,7 @@ if TYPE_CHECKING:
     from failsafe.composition import Policy
     from failsafe.config import ProviderConfig, RouterConfig
     from failsafe.deadline import CancelToken, Deadline, current_deadline
+    from failsafe.embeddings import EmbedReply
     from failsafe.errors import (
         AllProvidersFailed,
         AttemptTimedOut,
@@ -263,6 +268,7 @@ if TYPE_CHECKING:
     from failsafe.router import Router
     from failsafe.secret import Secret
     from failsafe.slots import ConcurrencyStats, Slot
+    from failsafe.stream import Stream
     from failsafe.timeouts import AttemptTimeout, Timeout
 else:
 

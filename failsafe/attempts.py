@@ -206,8 +206,9 @@ class Attempts:
         """Report a finished attempt to the router's listeners, who may take their time."""
         reporter = self._shared.reporter
         if line.fault is not None or reporter.wants_successes():
-            at = line.started_at + line.latency_ms / 1000
-            reporter.emit(AttemptFinished(at=at, call_id=self._call_id, attempt=line))
+            event = AttemptFinished(at=line.started_at + line.latency_ms / 1000, call_id=self._call_id, attempt=line)
+            tell = reporter.emit_success if line.fault is None else reporter.emit
+            tell(event)
 
     def _enter(self, course: Course, *, may_wait: bool) -> Entry | Refused:
         enter, repeated = course.endpoint.admission.enter, course.tries > 0
@@ -237,7 +238,7 @@ class Attempts:
         )
 
     def _succeeded(self, course: Course, built: BuiltRequest, key: Secret | None, took: float) -> None:
-        course.endpoint.succeeded(key, course.model, took)
+        self._manner.succeeded(course.endpoint, key, course.model, took)
         self._learn(course, built)
 
     def _learn(self, course: Course, built: BuiltRequest) -> None:

@@ -37,6 +37,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             message directly.
         returns_reasoning: Whether ``reasoning_content`` of its own earlier turns must be sent back.
         stream_options: Whether it takes ``stream_options``; without it the server sends usage by itself, or none.
+        dimensions_field: The body's field for the length of embeddings.
     """
 
     max_tokens_field: str = "max_tokens"
@@ -53,6 +54,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     assistant_between_tool_and_user: bool = False
     returns_reasoning: bool = False
     stream_options: bool = True
+    dimensions_field: str = "dimensions"
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +70,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         tools: Whether it calls tools.
         json_schema: Whether it holds answers to a JSON schema.
         thinking: For Anthropic: ``"budget"`` or ``"adaptive"``; for Gemini ``"budget"`` or ``"level"``.
+        embeds: Whether it is an embedding model, which answers no chat; None: not known, so that it may be either.
+        dimensions: The most numbers that an embedding of it has, and the only length where it refuses ``dimensions``.
         end_of_life: The day from which the vendor no longer answers with it.
         successor: What the vendor names in its place.
     """
@@ -80,6 +84,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tools: bool | None = None
     json_schema: bool | None = None
     thinking: str | None = None
+    embeds: bool | None = None
+    dimensions: int | None = None
     end_of_life: date | None = None
     successor: str | None = None
 
@@ -109,6 +115,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         local: Whether it runs on the user's machine.
         models: The names it is asked for, each with the id it knows the model by.
         accepts: Patterns (``gpt-*``) of further names that are passed on as they are.
+        embeds: Patterns of the names of embedding models that are passed on as they are.
         default_model: The cheapest model to try a key with.
         models_path: The free list of models, below ``base_url``; "" when there is none.
         upstream: The vendors behind an aggregator.
@@ -134,6 +141,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     local: bool = False
     models: Mapping[str, str] = {}
     accepts: tuple[str, ...] = ()
+    embeds: tuple[str, ...] = ()
     default_model: str | None = None
     models_path: str = "/models"
     upstream: tuple[str, ...] = ()

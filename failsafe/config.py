@@ -186,9 +186,18 @@ class ProviderConfig:
         The id to send when *model* is asked for, or None when this provider does not serve it.
 
         The names in :attr:`models` (or else the preset's) come first, then the preset's patterns.
-        Without either, every name is passed on as it is.
+        Without either, every name is passed on as it is. An embedding model answers no chat, and is not served here.
         """
         return provider_rules.serves(self, model)
+
+    def embeds(self, model: str) -> str | None:
+        """
+        The id to send when embeddings of *model* are asked for, or None when this provider does not serve it.
+
+        As :meth:`serves`, for embedding models and those of which the catalogue does not know what they are.
+        Anthropic's API has no embeddings.
+        """
+        return provider_rules.embeds(self, model)
 
     def model_info(self, model: str) -> ModelInfo:
         """What the catalogue knows of the model with the id *model* here; all unknown if nothing."""
@@ -202,6 +211,10 @@ class ProviderConfig:
         if not hasattr(self, "keys"):  # refused; a debugger or a report with local variables may still show it
             return "<ProviderConfig, refused>"
         return f"ProviderConfig({provider_rules.shown(self)})"
+
+
+_Serves = Callable[[ProviderConfig, str], str | None]
+"""The id that a provider is asked for, by :meth:`ProviderConfig.serves` or :meth:`ProviderConfig.embeds`."""
 
 
 class Route(NamedTuple):
@@ -280,8 +293,8 @@ class RouterConfig:
         checks.flag("failover_on_content_filter", self.failover_on_content_filter)
         checks.whole("max_request_bytes", self.max_request_bytes, least=1024)
         object.__setattr__(self, "providers", self._checked_providers())
-        object.__setattr__(self, "aliases", self._checked_names("aliases"))
-        object.__setattr__(self, "embeddings", self._checked_names("embeddings"))
+        object.__setattr__(self, "aliases", self._checked_names("aliases", ProviderConfig.serves))
+        object.__setattr__(self, "embeddings", self._checked_names("embeddings", ProviderConfig.embeds))
 
     @property
     def ordered(self) -> tuple[ProviderConfig, ...]:
@@ -300,25 +313,25 @@ class RouterConfig:
         ``provider:model`` means that provider only, and is passed on even when no list has the model;
         a colon after anything but a configured name belongs to the model (``llama3.2:3b``).
         """
-        return self._routes(self.aliases.get(model, (model,)))
+        return self._routes(self.aliases.get(model, (model,)), ProviderConfig.serves)
 
     def embedding_targets(self, model: str) -> tuple[Route, ...]:
         """As :meth:`targets`, for a name in ``embeddings`` or an embedding model; aliases do not count."""
-        return self._routes(self.embeddings.get(model, (model,)))
+        return self._routes(self.embeddings.get(model, (model,)), ProviderConfig.embeds)
 
-    def _routes(self, entries: Sequence[str]) -> tuple[Route, ...]:
-        routes = (Route(provider, self._ids(provider, entries)) for provider in self.ordered)
+    def _routes(self, entries: Sequence[str], serves: _Serves) -> tuple[Route, ...]:
+        routes = (Route(provider, self._ids(provider, entries, serves)) for provider in self.ordered)
         return tuple(route for route in routes if route.models)
 
-    def _ids(self, provider: ProviderConfig, entries: Sequence[str]) -> tuple[str, ...]:
-        ids = (self._id(provider, entry) for entry in entries)
+    def _ids(self, provider: ProviderConfig, entries: Sequence[str], serves: _Serves) -> tuple[str, ...]:
+        ids = (self._id(provider, entry, serves) for entry in entries)
         return tuple(dict.fromkeys(each for each in ids if each is not None))
 
-    def _id(self, provider: ProviderConfig, entry: str) -> str | None:
+    def _id(self, provider: ProviderConfig, entry: str, serves: _Serves) -> str | None:
         bound, _, model = entry.partition(":")
         if model and any(each.name == bound for each in self.providers):
-            return (provider.serves(model) or model) if provider.name == bound else None
-        return provider.serves(entry)
+            return (serves(provider, model) or model) if provider.name == bound else None
+        return serves(provider, entry)
 
     def _checked_providers(self) -> tuple[ProviderConfig, ...]:
         if isinstance(self.providers, str | bytes) or not isinstance(self.providers, Sequence) or not self.providers:
@@ -333,23 +346,23 @@ class RouterConfig:
             checks.refuse("providers", names, "at least one enabled provider is needed")
         return tuple(self.providers)
 
-    def _checked_names(self, key: str) -> dict[str, tuple[str, ...]]:
+    def _checked_names(self, key: str, serves: _Serves) -> dict[str, tuple[str, ...]]:
         table = getattr(self, key)
         if not isinstance(table, Mapping):
             checks.refuse(key, table, "a table from each name to a list of models is needed")
         names = {checks.text(f"a name in {key}", name): entries for name, entries in table.items()}
-        return {name: self._checked_entries(f"{key}.{name}", entries) for name, entries in names.items()}
+        return {name: self._checked_entries(f"{key}.{name}", entries, serves) for name, entries in names.items()}
 
-    def _checked_entries(self, key: str, value: object) -> tuple[str, ...]:
+    def _checked_entries(self, key: str, value: object, serves: _Serves) -> tuple[str, ...]:
         entries = checks.texts(key, value)
-        served = [self._is_served(key, entry) for entry in entries]
+        served = [self._is_served(key, entry, serves) for entry in entries]
         if not any(served):
             checks.refuse(key, list(entries), "a model that one of the providers serves is needed; aliases do not nest")
         return entries
 
-    def _is_served(self, key: str, entry: str) -> bool:
+    def _is_served(self, key: str, entry: str, serves: _Serves) -> bool:
         """Whether any provider may answer for *entry*; refuses a misspelt provider in ``provider:model``."""
-        if any(self._id(each, entry) is not None for each in self.providers):
+        if any(self._id(each, entry, serves) is not None for each in self.providers):
             return True
         bound, separator, _ = entry.partition(":")
         hint = checks.suggestion(bound, [each.name for each in self.providers]) if separator else ""

@@ -31,7 +31,7 @@ from failsafe.pricing import Prices
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.limit_headers import readings
 from failsafe.providers.registry import dialect_named
-from failsafe.reading import Answered, read_answer
+from failsafe.reading import Answered, BodyReader, read_answer
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits, RawAnswer, Transport
 from failsafe.typical_latency import TypicalLatency
@@ -82,6 +82,7 @@ class Endpoint:
         self.transport = transport
         self.cooldowns = Cooldowns(clock, random)
         self.latency = LatencyWindow()
+        self.embedding_latency = LatencyWindow()
         self.peak = PeakEwma(clock=clock)
         self.typical = TypicalLatency(clock=clock)
         self.watched = False
@@ -218,15 +219,25 @@ class Endpoint:
         return max(filter(None, blocks), key=lambda block: block.retry_after, default=None)
 
     def ask(
-        self, built: BuiltRequest, target: Target, key: Secret | None, limits: Limits, counted_at: float
+        self,
+        built: BuiltRequest,
+        target: Target,
+        key: Secret | None,
+        limits: Limits,
+        counted_at: float,
+        reader: BodyReader | None = None,
     ) -> Answered | Failure:
-        """Send one request, as :meth:`count` counted it, and make an answer or a failure of whatever comes back."""
+        """
+        Send one request, as :meth:`count` counted it, and make an answer or a failure of whatever comes back.
+
+        What is no chat has a *reader* of its own.
+        """
         raw = self.transport.send("POST", built.path, built.body, key, limits)
         if isinstance(raw, Failure):
             return raw
         now = self._clock.time()
         self._learn_limits(raw.headers, target.model, key, counted_at, now)
-        return read_answer(raw, target, key, config=self.config, dialect=self.dialect, now=now)
+        return read_answer(raw, target, key, config=self.config, dialect=reader or self.dialect, now=now)
 
     def open(
         self,
@@ -297,6 +308,11 @@ class Endpoint:
         if self.watched:
             self.peak.observe(first_content)
             self.typical.observe(first_content)
+        self._answered(key, model)
+
+    def succeeded_embedding(self, key: Secret | None, model: str, took: float) -> None:
+        """Note embeddings that took *took* seconds: no measure of how long a chat takes."""
+        self.embedding_latency.add(took)
         self._answered(key, model)
 
     def _answered(self, key: Secret | None, model: str) -> None:

@@ -27,14 +27,14 @@ from failsafe.events import ModelSubstituted
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
 from failsafe.manner import PLAIN, Manner
 from failsafe.model_names import same_model
-from failsafe.models import Attempt, Failure, Reply, Skip, SkipReason
+from failsafe.models import Attempt, Failure, Skip, SkipReason
 from failsafe.ordering import Arranged
 from failsafe.patience import attempt_limit
 from failsafe.providers.base import BuiltRequest, CannotExpress, Target
 from failsafe.race import Finished, Hedges, Race, Ready, Start
 from failsafe.reading import Answered
 from failsafe.receipt import report
-from failsafe.replies import Receipt
+from failsafe.replies import AnyReply, Receipt
 from failsafe.request import check_size
 from failsafe.request_size import RequestSize
 
@@ -129,7 +129,7 @@ class Failover:
         """Milliseconds since the call began."""
         return (self._shared.clock.monotonic() - self._started) * 1000
 
-    def run(self) -> Reply | Opened:
+    def run(self) -> AnyReply | Opened:
         """
         Ask until someone answers; where streams are asked for, until one has shown its first content.
 
@@ -200,7 +200,7 @@ class Failover:
                     return waiting.pop(position)
         return waiting.pop(0)
 
-    def _ask(self, course: Course, later: list[Course]) -> Reply | Opened | None:
+    def _ask(self, course: Course, later: list[Course]) -> AnyReply | Opened | None:
         """Ask one provider, again while that makes sense at once; None: on to the next."""
         while True:
             self._check_time()
@@ -209,7 +209,7 @@ class Failover:
                 return None
             # Who is the last to be asked is worth a wait for a place among the calls under way to it.
             may_wait = course.wait_left > 0.0 and not any(other.may_be_asked() for other in later)
-            outcome: Reply | Ending
+            outcome: AnyReply | Ending
             if self._hedges is None:
                 outcome = self._attempts.make(
                     course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
@@ -218,11 +218,11 @@ class Failover:
                 outcome = self._ask_hedged(self._hedges, course, ready, later, may_wait=may_wait)
             if isinstance(outcome, Answered):
                 return self.reply(course, ready.built, outcome)
-            if isinstance(outcome, Reply | Opened):
-                return outcome
             if isinstance(outcome, Skip):
                 self._skip(outcome)
                 return None
+            if not isinstance(outcome, Failure):
+                return outcome
             self._skipped.pop(course.endpoint.name, None)  # it was asked after all
             if not self._again_at_once(course, ready.built, outcome):
                 break
@@ -231,7 +231,7 @@ class Failover:
 
     def _ask_hedged(
         self, hedges: Hedges, course: Course, ready: Ready, later: list[Course], *, may_wait: bool
-    ) -> Reply | Opened | Failure | Skip:
+    ) -> AnyReply | Opened | Failure | Skip:
         """As one attempt, with others of *later* beside it once it is slow; they are taken out of *later*."""
         choose = partial(self._choose_hedge, tuple(later), course.endpoint.config.failure_domains)
         race = Race(hedges, self._attempts, choose, self._deadline, self._cancel, self._shared.clock)
@@ -507,7 +507,7 @@ class Failover:
             attempts=self.attempts, skipped=skipped, retry_after=retry_after,
         )  # fmt: skip
 
-    def reply(self, course: Course, built: BuiltRequest, answered: Answered) -> Reply:
+    def reply(self, course: Course, built: BuiltRequest, answered: Answered) -> AnyReply:
         """The answer with its receipt."""
         answer = answered.answer
         model = answer.model or course.model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from failsafe.catalog import ModelInfo
 from failsafe.chunks import Chunk
@@ -10,10 +10,10 @@ from failsafe.continuation import continued
 from failsafe.deadline import Deadline
 from failsafe.endpoint import Endpoint
 from failsafe.flow import Flow, Silence
-from failsafe.models import Answer, ChatRequest, Failure, Reply
+from failsafe.models import ChatRequest, Failure
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.reading import Answered
-from failsafe.replies import Receipt, chat_reply
+from failsafe.replies import AnyReply, Receipt, chat_reply
 from failsafe.secret import Secret
 from failsafe.transport.base import Limits
 
@@ -50,7 +50,10 @@ class Manner(Protocol):
     ) -> Answered | Flow | Gathered | Failure:
         """Send it; a :class:`Flow` has shown its first content."""
 
-    def reply(self, answer: Answer, receipt: Receipt) -> Reply:
+    def succeeded(self, endpoint: Endpoint, key: Secret | None, model: str, took: float) -> None:
+        """Note a whole answer that took *took* seconds."""
+
+    def reply(self, answer: Any, receipt: Receipt) -> AnyReply:
         """What the caller is given."""
 
     def own_limit(self, endpoint: Endpoint, model: str) -> float:
@@ -67,6 +70,7 @@ class Plain:
     """Whole answers. Thread-safe: it has no state."""
 
     ask = staticmethod(Endpoint.ask)
+    succeeded = staticmethod(Endpoint.succeeded)
     reply = staticmethod(chat_reply)
 
     def build(self, endpoint: Endpoint, request: ChatRequest, target: Target) -> BuiltRequest:
@@ -99,6 +103,7 @@ class Streamed:
         prefilled: Whether the request built last has the model go on with that text by itself.
     """
 
+    succeeded = staticmethod(Endpoint.succeeded)
     reply = staticmethod(chat_reply)
 
     def __init__(self, deadline: Deadline) -> None:

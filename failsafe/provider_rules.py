@@ -312,12 +312,27 @@ def model_map(config: ProviderConfig) -> Mapping[str, str]:
 
 def serves(config: ProviderConfig, model: str) -> str | None:
     """The rule of :meth:`failsafe.ProviderConfig.serves`."""
+    sent = _sent(config, model, preset_of(config).accepts)
+    return None if sent is not None and model_info(config, sent).embeds else sent
+
+
+def embeds(config: ProviderConfig, model: str) -> str | None:
+    """The rule of :meth:`failsafe.ProviderConfig.embeds`."""
+    sent = None if config.dialect == "anthropic" else _sent(config, model, preset_of(config).embeds)
+    if sent is None:
+        return None
+    info = model_info(config, sent)
+    return sent if info.embeds or info == ModelInfo() else None
+
+
+def _sent(config: ProviderConfig, model: str, patterns: Iterable[str]) -> str | None:
+    """The id that *config* knows *model* by, or None: in its list of models, else the preset's and its *patterns*."""
     sent = model_map(config).get(model)
     if sent is not None or config.models is not None:
         return sent
     if config.preset is None:
         return model
-    return model if any(fnmatchcase(model, pattern) for pattern in preset_of(config).accepts) else None
+    return model if any(fnmatchcase(model, pattern) for pattern in patterns) else None
 
 
 def model_info(config: ProviderConfig, model: str) -> ModelInfo:

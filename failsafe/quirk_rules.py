@@ -11,7 +11,7 @@ from failsafe import checks
 from failsafe.catalog import Quirks
 from failsafe.errors import ConfigError
 
-RESERVED_FIELDS = frozenset({"model", "messages", "contents", "stream"})
+RESERVED_FIELDS = frozenset({"model", "messages", "contents", "stream", "input"})
 """Fields of a request's body that failsafe writes itself."""
 
 
@@ -44,7 +44,7 @@ def checked(key: str, value: object, preset: Quirks) -> Quirks:
 
 def _check(prefix: str, quirks: Quirks) -> None:
     """What their types do not say."""
-    for name in ("max_tokens_field", "seed_field"):
+    for name in ("max_tokens_field", "seed_field", "dimensions_field"):
         field = checks.text(f"{prefix}{name}", getattr(quirks, name))
         if field in RESERVED_FIELDS:
             checks.refuse(f"{prefix}{name}", field, "a field that failsafe does not write itself is needed")

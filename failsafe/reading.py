@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from failsafe.config import ProviderConfig
 from failsafe.faults import Fault
 from failsafe.masking import mask
-from failsafe.models import Answer, Failure
-from failsafe.providers.base import Dialect, Target
+from failsafe.models import Failure
+from failsafe.providers.base import Target
 from failsafe.providers.request_ids import request_id
 from failsafe.secret import Secret
 from failsafe.transport.base import RawAnswer
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete answer with what only the HTTP answer around it tells."""
+class BodyReader(Protocol):
+    """Reads one kind of answer: a dialect reads chats."""
 
-    answer: Answer
+    name: str
+
+    def read(self, body: Any, target: Target) -> Any:
+        """The answer in a decoded 2xx body, or a :class:`failsafe.models.Failure` that says why it is none."""
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A complete answer with what only the HTTP answer around it tells.
+
+    Attributes:
+        answer: A :class:`failsafe.models.Answer`, or another value with a ``model`` and ``usage`` (embeddings).
+        status: The HTTP status.
+        request_id: The provider's id of the request.
+        bytes_received: Bytes of the body.
+    """
+
+    answer: Any
     status: int
     request_id: str | None
     bytes_received: int
 
 
 def read_answer(
-    raw: RawAnswer, target: Target, key: Secret | None, *, config: ProviderConfig, dialect: Dialect, now: float
+    raw: RawAnswer, target: Target, key: Secret | None, *, config: ProviderConfig, dialect: BodyReader, now: float
 ) -> Answered | Failure:
     """
     Judge *raw*; never raises. Thread-safe.
@@ -55,7 +72,7 @@ def read_answer(
 
 
 def _classified(
-    raw: RawAnswer, target: Target, key: Secret | None, config: ProviderConfig, dialect: Dialect, now: float
+    raw: RawAnswer, target: Target, key: Secret | None, config: ProviderConfig, dialect: BodyReader, now: float
 ) -> Failure:
     from failsafe.providers.classify import classify  # a program whose calls succeed never needs it
 
@@ -73,7 +90,7 @@ def _classified(
     )
 
 
-def _read(raw: RawAnswer, target: Target, config: ProviderConfig, dialect: Dialect) -> Answer | Failure:
+def _read(raw: RawAnswer, target: Target, config: ProviderConfig, dialect: BodyReader) -> Any:
     body = _decode(raw)
     if isinstance(body, Failure):
         return body

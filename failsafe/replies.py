@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from failsafe.embeddings import EmbedReply
 from failsafe.models import Adjustment, Answer, Attempt, Reply, Skip
+
+AnyReply = Reply | EmbedReply
+"""What a call gives, by its manner of asking."""
 
 
 class Receipt(NamedTuple):

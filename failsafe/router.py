@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
@@ -19,10 +19,12 @@ from failsafe.breaker import CircuitBreakerRegistry
 from failsafe.checks import close_names
 from failsafe.chunks import ON_INTERRUPT, OnInterrupt
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
-from failsafe.config import ProviderConfig, RouterConfig
-from failsafe.constraints import CallParameters, Constraints, checked, split
+from failsafe.config import ProviderConfig, Route, RouterConfig
+from failsafe.constraints import CallParameters, Constraints, RoutingOptions, checked, split
 from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline, current_deadline
+from failsafe.embedding import Embed, VectorLengths, as_chat
+from failsafe.embeddings import EmbedReply, build_embed_request
 from failsafe.encoding import refuse
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
@@ -38,6 +40,7 @@ from failsafe.ordering import Ordering, Serving
 from failsafe.outcome import may_fall_back
 from failsafe.policy_config import HedgeConfig
 from failsafe.race import Hedges
+from failsafe.replies import AnyReply
 from failsafe.request import build_request
 from failsafe.request_size import RequestSize
 from failsafe.stream import Passage, Stream
@@ -98,6 +101,8 @@ class Router:
         self._hedges = _hedges(self.config.hedge)
         self._left_behind: deque[Callable[[], None]] = deque()  # by the garbage collector; single operations
         self._serving: dict[str, Serving] = {}  # single operations, atomic under the GIL; values never change
+        self._embedding: dict[str, Serving] = {}  # likewise
+        self._vector_lengths = VectorLengths()
         self._gate = Gate()
         self._number = next(_router_numbers)
         self._calls = itertools.count(1)
@@ -190,7 +195,7 @@ class Router:
         """
         deadline = self._deadline(timeout)
         options, sent = split(parameters)
-        return self._run(build_request(prompt, model, sent, extra), deadline, cancel, options)
+        return self._run(build_request(prompt, model, sent, extra), deadline, cancel, options)  # type: ignore[return-value] # a chat's
 
     def chat_completion(
         self,
@@ -205,7 +210,7 @@ class Router:
         """Ask with a whole conversation; the same as :meth:`chat`, which also takes a plain text."""
         deadline = self._deadline(timeout)
         options, sent = split(parameters)
-        return self._run(build_request(messages, model, sent, extra), deadline, cancel, options)
+        return self._run(build_request(messages, model, sent, extra), deadline, cancel, options)  # type: ignore[return-value] # a chat's
 
     def stream(
         self,
@@ -249,6 +254,49 @@ class Router:
         request = build_request(prompt, model, sent, extra)
         return self.ask_stream(request, timeout=timeout, cancel=cancel, on_interrupt=on_interrupt, options=options)
 
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str,
+        dimensions: int | None = None,
+        user: str | None = None,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        extra: Mapping[str, Any] | None = None,
+        **options: Unpack[RoutingOptions],
+    ) -> EmbedReply:
+        """
+        Turn texts into vectors, by whoever serves this very model.
+
+        Vectors of different models cannot be compared, so a different model never answers: not through an alias, and
+        not under another name, unless the settings say that it gives the same vectors (``embeddings``). An answer
+        whose vectors have another length than those before is refused.
+
+        Args:
+            texts: 1 to 2048 texts, or one.
+            model: An embedding model, a name from the table ``embeddings`` of the settings, or ``provider:model``.
+            dimensions: How many numbers each vector is to have; None: as many as the model gives.
+            user: Your own id of the end user.
+            timeout: Seconds for the whole call, as in :meth:`chat`.
+            cancel: Ends the call from another thread.
+            extra: Body fields of the provider's own, passed to every provider as they are.
+            **options: :class:`failsafe.constraints.RoutingOptions`.
+
+        Raises:
+            InvalidRequest: The request is wrong, or *model* is an alias of chat models; nothing was sent.
+            AllProvidersFailed: Nobody answered; the message lists every attempt.
+            DeadlineExceeded: The time was up first.
+            Cancelled: *cancel* was cancelled.
+            ModelNotFound: No configured provider serves *model*.
+            RouterClosed: The router is closed.
+        """
+        request = build_embed_request(texts, model, dimensions, user, extra)
+        manner = Embed(request, self._vector_lengths)
+        reply = self._run(as_chat(request), self._deadline(timeout), cancel, options or None, manner)
+        assert isinstance(reply, EmbedReply)  # noqa: S101 -- as its manner makes it
+        return reply
+
     def ask(
         self,
         request: ChatRequest,
@@ -266,7 +314,7 @@ class Router:
             cancel: Ends the call from another thread.
             options: Of :class:`failsafe.constraints.RoutingOptions`.
         """
-        return self._run(request, self._deadline(timeout), cancel, options)
+        return self._run(request, self._deadline(timeout), cancel, options)  # type: ignore[return-value] # a chat's
 
     def ask_stream(
         self,
@@ -327,23 +375,29 @@ class Router:
         return own if outer is None or own.left <= outer.left else outer
 
     def _run(
-        self, request: ChatRequest, deadline: Deadline, cancel: CancelToken | None, options: Mapping[str, Any] | None
-    ) -> Reply:
-        manner: Manner = PLAIN
-        if self.config.progress if options is None else self._wants_progress(options):
-            manner, request = Progress(deadline), msgspec.structs.replace(request, stream=True)
+        self,
+        request: ChatRequest,
+        deadline: Deadline,
+        cancel: CancelToken | None,
+        options: Mapping[str, Any] | None,
+        manner: Manner | None = None,
+    ) -> AnyReply:
+        if manner is None:
+            manner = PLAIN
+            if self.config.progress if options is None else self._wants_progress(options):
+                manner, request = Progress(deadline), msgspec.structs.replace(request, stream=True)
         call, call_id = self._call(request, deadline, cancel, options, manner, self._hedges)
         try:
             self._gate.enter(call)
             try:
                 reply = call.run()
             except BaseException as error:
-                last = self._last_answer(request, error, call)
+                last = None if isinstance(manner, Embed) else self._last_answer(request, error, call)
                 self._reporter.emit(self._finished(call, call_id, request.model, last, type(error).__name__))
                 if last is None:
                     raise
                 return last
-            assert isinstance(reply, Reply)  # noqa: S101 -- streams are given to those alone who ask for them
+            assert not isinstance(reply, Opened)  # noqa: S101 -- streams are given to those alone who ask for them
             if self._reporter.wants_successes():
                 self._reporter.emit_success(self._finished(call, call_id, request.model, reply, None))
             return reply
@@ -362,7 +416,10 @@ class Router:
         """The call that *request* makes, and its id."""
         if self._left_behind:
             self._settle_left_behind()
-        serving = self._serving.get(request.model) or self._resolve(request.model)
+        known, resolve = (self._serving, self._resolve)
+        if isinstance(manner, Embed):
+            known, resolve = (self._embedding, self._resolve_embedding)
+        serving = known.get(request.model) or resolve(request.model)
         size = RequestSize(request, self._clock)
         arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
         call_id = f"call-{self._number}-{next(self._calls)}"
@@ -393,7 +450,7 @@ class Router:
         return fallback_reply(fallback, request, error, call.latency_ms)
 
     def _finished(
-        self, call: Failover, call_id: str, asked_model: str, reply: Reply | None, error: str | None
+        self, call: Failover, call_id: str, asked_model: str, reply: AnyReply | None, error: str | None
     ) -> CallFinished:
         return CallFinished(
             at=self._clock.time(),
@@ -408,13 +465,26 @@ class Router:
 
     def _resolve(self, model: str) -> Serving:
         """Who serves *model*, and under which ids; remembered."""
-        ids = {route.provider.name: route.models for route in self.config.targets(model)}
+        return self._remembered(self._serving, model, self.config.targets(model))
+
+    def _resolve_embedding(self, model: str) -> Serving:
+        """Who serves the embedding model *model*; remembered."""
+        if model in self.config.aliases and model not in self.config.embeddings:
+            refuse(
+                "model", model,
+                "this is an alias of chat models, and vectors of different models cannot be compared; name an "
+                "embedding model, or declare in the table embeddings which of them give the same vectors",
+            )  # fmt: skip
+        return self._remembered(self._embedding, model, self.config.embedding_targets(model))
+
+    def _remembered(self, known: dict[str, Serving], model: str, routes: Iterable[Route]) -> Serving:
+        ids = {route.provider.name: route.models for route in routes}
         candidates = [Candidate(endpoint, ids[endpoint.name]) for endpoint in self._endpoints if endpoint.name in ids]
         if not candidates:
             raise ModelNotFound(self._nobody_serves(model))
         serving = Serving(candidates)
-        if len(self._serving) < _REMEMBERED_MODELS:
-            self._serving[model] = serving
+        if len(known) < _REMEMBERED_MODELS:
+            known[model] = serving
         return serving
 
     def _nobody_serves(self, model: str) -> str:

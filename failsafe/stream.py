@@ -176,6 +176,7 @@ class Stream:
         line = call.close(opened, answered)
         self._opened = None
         reply = call.reply(opened.course, opened.built, answered)
+        assert isinstance(reply, Reply)  # noqa: S101 -- as the manner of streams makes it
         if self._collector.seams:
             # What a model wants back with its own answer does not fit one that another began.
             reply = msgspec.structs.replace(

@@ -9,8 +9,7 @@ in ``docs/dialects-native.md``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -68,7 +67,7 @@ class AnthropicStream:
         kind = event.get("type") or name
         if kind == "content_block_delta":
             return self._read_delta(event)
-        reader = _READERS.get(kind) if isinstance(kind, str) else None
+        reader = self._readers.get(kind) if isinstance(kind, str) else None
         if reader is not None:
             return reader(self, event)
         return self._read_other(name, event)
@@ -104,9 +103,9 @@ class AnthropicStream:
             delta = ToolCallDelta(index=block.call, id=text_of(given.get("id")), name=text_of(given.get("name")))
             return self._chunk(tool_calls=(delta,))
         if block.kind == "text":
-            return self._text_chunk(block, text_of(given.get("text")))
+            return self._shown(block, "text", text_of(given.get("text")))
         if block.kind == "thinking":
-            return self._reasoning_chunk(block, text_of(given.get("thinking")))
+            return self._shown(block, "reasoning", text_of(given.get("thinking")))
         return None
 
     def _read_delta(self, event: Event) -> Chunk | None:
@@ -116,11 +115,11 @@ class AnthropicStream:
             return None
         kind = delta.get("type")
         if kind == "text_delta":
-            return self._text_chunk(self._block(event, "text"), text_of(delta.get("text")))
+            return self._shown(self._block(event, "text"), "text", text_of(delta.get("text")))
         if kind == "input_json_delta":
             return self._arguments_chunk(self._block_with_input(event), text_of(delta.get("partial_json")))
         if kind == "thinking_delta":
-            return self._reasoning_chunk(self._block(event, "thinking"), text_of(delta.get("thinking")))
+            return self._shown(self._block(event, "thinking"), "reasoning", text_of(delta.get("thinking")))
         if kind == "signature_delta":
             self._block(event, "thinking").signature = text_of(delta.get("signature"))
         elif kind == "citations_delta":
@@ -224,24 +223,18 @@ class AnthropicStream:
                 deltas.append(ToolCallDelta(index=block.call, arguments=arguments))
         return self._chunk(tool_calls=tuple(deltas)) if deltas else None
 
-    def _text_chunk(self, block: _Block, text: str) -> Chunk | None:
+    def _shown(self, block: _Block, field: str, text: str) -> Chunk | None:
+        """What follows of the text or the reasoning, if it is anything."""
         if not text:
             return None
-        block.grown.write(text)
+        block.grown += text.encode()
         self.text_length += len(text)
-        return self._chunk(text=text)
-
-    def _reasoning_chunk(self, block: _Block, text: str) -> Chunk | None:
-        if not text:
-            return None
-        block.grown.write(text)
-        self.text_length += len(text)
-        return self._chunk(reasoning=text)
+        return self._chunk(**{field: text})
 
     def _arguments_chunk(self, block: _Block, piece: str) -> Chunk | None:
         if not piece:
             return None
-        block.grown.write(piece)
+        block.grown += piece.encode()
         if block.call is None:  # a tool that the server calls itself
             return None
         block.told = True
@@ -252,17 +245,16 @@ class AnthropicStream:
         return Chunk(provider=self._target.provider, model=self._target.model, **said)
 
     def _text(self) -> str:
-        return "".join(block.grown.getvalue() for block in self._blocks if block.kind == "text")
+        return "".join(block.grown.decode() for block in self._blocks if block.kind == "text")
 
-
-_READERS: dict[str, Callable[[AnthropicStream, Event], Chunk | Failure | None]] = {
-    "message_start": AnthropicStream._read_start,
-    "content_block_start": AnthropicStream._read_block_start,
-    "content_block_stop": AnthropicStream._read_block_stop,
-    "message_delta": AnthropicStream._read_message_delta,
-    "message_stop": AnthropicStream._read_stop,
-    "error": AnthropicStream._read_error,
-}
+    _readers: ClassVar[dict[str, Callable[[AnthropicStream, Event], Chunk | Failure | None]]] = {
+        "message_start": _read_start,
+        "content_block_start": _read_block_start,
+        "content_block_stop": _read_block_stop,
+        "message_delta": _read_message_delta,
+        "message_stop": _read_stop,
+        "error": _read_error,
+    }
 
 
 class _Block:
@@ -272,7 +264,7 @@ class _Block:
     Attributes:
         kind: Its type.
         given: What it was started with.
-        grown: The text, the thinking, or the JSON text of the input.
+        grown: The text, the thinking, or the JSON text of the input, in UTF-8.
         citations: What was cited.
         signature: The signature of the thinking, or "".
         call: Which of the caller's tool calls it is, or None.
@@ -284,7 +276,7 @@ class _Block:
     def __init__(self, kind: str, given: Event) -> None:
         self.kind = kind
         self.given = given
-        self.grown = StringIO()
+        self.grown = bytearray()  # io.StringIO keeps small pieces apart, at some 60 bytes each
         self.citations: list[Any] = []
         self.signature = ""
         self.call: int | None = None
@@ -292,13 +284,17 @@ class _Block:
 
     def whole(self) -> Event:
         """The block as a message that was not streamed has it."""
-        text = self.grown.getvalue()
+        text = self.grown.decode()
         if self.kind == "text":
-            cited = [*(self.given.get("citations") or ()), *self.citations]
-            return {**self.given, "text": text, **({"citations": cited} if cited else {})}
+            cited = {"citations": [*self._given_citations(), *self.citations]} if self.citations else {}
+            return {**self.given, "text": text, **cited}
         if self.kind == "thinking":
             return {**self.given, "thinking": text, **({"signature": self.signature} if self.signature else {})}
         return {**self.given, "input": _input(text)} if text else self.given
+
+    def _given_citations(self) -> list[Any]:
+        given = self.given.get("citations")
+        return given if isinstance(given, list) else []
 
 
 def _input(text: str) -> Any:

@@ -75,12 +75,13 @@ def own_data(message: Message, target: Target) -> Mapping[str, Any] | None:
     The ``provider_data`` of a message of the history, if it came from *target*.
 
     Data of another provider or model (thinking blocks, signatures) means nothing to this one,
-    or is refused by it.
+    or is refused by it. Data without a provider came from a client that speaks a vendor's own format, and is
+    taken for that of whoever serves the model.
     """
     packed = message.get("provider_data")
     if not isinstance(packed, Mapping):
         return None
-    if packed.get("provider") != target.provider or packed.get("model") != target.model:
+    if packed.get("provider", target.provider) != target.provider or packed.get("model") != target.model:
         return None
     data = packed.get("data")
     return data if isinstance(data, Mapping) else None

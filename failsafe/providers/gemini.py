@@ -77,8 +77,10 @@ class GeminiDialect:
         body = with_extra(
             body, extra_of(request, self.name, changes), target, asked, changes, settings="generationConfig"
         )
-        path = _path(target.model, stream=request.stream)
-        return BuiltRequest(path=path, body=encode_body(body, request), adjustments=changes.listed())
+        action = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+        return BuiltRequest(
+            path=path_of(target.model, action), body=encode_body(body, request), adjustments=changes.listed()
+        )
 
     def read(self, body: Any, target: Target) -> Answer | Failure:  # noqa: ARG002 -- every model answers alike
         """The answer in a decoded 2xx body, or why it is none. Never raises, whatever *body* is."""
@@ -89,9 +91,8 @@ class GeminiDialect:
         return GeminiStream(target)
 
 
-def _path(model: str, *, stream: bool) -> str:
-    """The path for *model*, quoted so that no model's name leads to another path or query."""
-    action = "streamGenerateContent?alt=sse" if stream else "generateContent"
+def path_of(model: str, action: str) -> str:
+    """The path of an *action* of *model*, quoted so that no model's name leads to another path or query."""
     return f"/models/{quote(model.removeprefix('models/'), safe='', errors='replace')}:{action}"
 
 

@@ -40,14 +40,15 @@ def read_answer(body: Any) -> Answer | Failure:
     if not isinstance(body, Mapping):
         return malformed("the body is no JSON object, so no answer of generateContent")
     if body.get("error"):
-        return _error(body["error"])
+        return error_of(body["error"])
     try:
         return _read_body(body)
     except RecursionError:
         return malformed("the body nests too deep to be read")
 
 
-def _error(error: Any) -> Failure:
+def error_of(error: Any) -> Failure:
+    """The failure that an *error* under a success status is."""
     if isinstance(error, Mapping):
         return broken(error.get("status"), error.get("message"), "UNAVAILABLE")
     return broken(None, error, "UNAVAILABLE")

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anthropic
 import openai
 
+from failsafe.integrations import anthropic as failsafe_anthropic
 from failsafe.integrations import openai as failsafe_openai
 from failsafe.router import Router
 from failsafe.sim import FakeCloud, FakeProvider
@@ -51,9 +53,22 @@ def asked(*vendors: str, of: dict[str, dict[str, Any]] | None = None, **settings
 @contextmanager
 def openai_over(router: Router, **settings: Any) -> Iterator[openai.OpenAI]:
     """The ``openai`` SDK, answered by *router*; ``max_retries`` and the rest are the SDK's own defaults."""
-    client = {name: settings.pop(name) for name in ("on_interrupt", "other_requests") if name in settings}
-    with openai.OpenAI(api_key=SDK_KEY, http_client=failsafe_openai.client(router, **client), **settings) as sdk:
+    client = failsafe_openai.client(router, **_of_client(settings))
+    with openai.OpenAI(api_key=SDK_KEY, http_client=client, **settings) as sdk:
         yield sdk
+
+
+@contextmanager
+def anthropic_over(router: Router, **settings: Any) -> Iterator[anthropic.Anthropic]:
+    """The ``anthropic`` SDK, answered by *router*; as :func:`openai_over`."""
+    client = failsafe_anthropic.client(router, **_of_client(settings))
+    with anthropic.Anthropic(api_key=SDK_KEY, http_client=client, **settings) as sdk:
+        yield sdk
+
+
+def _of_client(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of *settings* that are failsafe's and not the SDK's, taken out."""
+    return {name: settings.pop(name) for name in ("on_interrupt", "other_requests") if name in settings}
 
 
 def nothing_held(router: Router) -> bool:

@@ -37,6 +37,10 @@ class VectorLengths:
         known = self._known.setdefault(asked, length)
         return known if known != length else None
 
+    def clear(self) -> None:
+        """Forget all: the next answer decides."""
+        self._known.clear()
+
 
 class Embed:
     """
@@ -69,28 +73,22 @@ class Embed:
         outcome = endpoint.ask(built, target, key, limits, counted_at, reader)
         if isinstance(outcome, Failure):
             return outcome
-        problem = self._problem(outcome.answer, endpoint, target)
-        if problem is None:
-            return outcome
-        return Failure(
-            fault=Fault.MALFORMED,
-            message=problem,
-            status=outcome.status,
-            request_id=outcome.request_id,
-            bytes_received=outcome.bytes_received,
-            maybe_billed=True,
-        )
+        answer: Embeddings = outcome.answer
+        incomplete = self._request.problem_of(answer.vectors)
+        if incomplete is not None:
+            return _failure(Fault.MALFORMED, incomplete, outcome)
+        incomparable = self._incomparable(answer, endpoint, target)
+        return outcome if incomparable is None else _failure(Fault.MODEL, incomparable, outcome)
 
-    def _problem(self, answer: Embeddings, endpoint: Endpoint, target: Target) -> str | None:
+    def _incomparable(self, answer: Embeddings, endpoint: Endpoint, target: Target) -> str | None:
         """Why these vectors are not of the model that was asked for, in words."""
-        problem = self._request.problem_of(answer.vectors)
-        if problem is not None:
-            return problem
         if _is_another(answer.model, endpoint, target):
             return f"vectors of {answer.model}, and {target.model} was asked for; they cannot be compared"
         length = len(answer.vectors[0])
         known = self._lengths.other_than(self._request, length)
-        return None if known is None else f"vectors of {length} numbers, where this model gave {known} before"
+        if known is None:
+            return None
+        return f"vectors of {length} numbers, where {self._request.model} gave {known} before; they cannot be compared"
 
     def succeeded(self, endpoint: Endpoint, key: Secret | None, model: str, took: float) -> None:
         """Note an answer that took *took* seconds, apart from chats, which take longer."""
@@ -109,6 +107,17 @@ class Embed:
         return endpoint.embedding_latency.p95
 
     needs = usual
+
+
+def _failure(fault: Fault, message: str, outcome: Answered) -> Failure:
+    return Failure(
+        fault=fault,
+        message=message,
+        status=outcome.status,
+        request_id=outcome.request_id,
+        bytes_received=outcome.bytes_received,
+        maybe_billed=True,
+    )
 
 
 def _is_another(answered: str, endpoint: Endpoint, target: Target) -> bool:

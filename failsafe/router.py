@@ -536,13 +536,15 @@ class Router:
         Forget what was learnt against *provider* (or all).
 
         That is its breaker's state, every cooldown, rejected keys, parameters it refused, and what is
-        missing from its retry budget.
+        missing from its retry budget; for all of them also the length of each model's vectors.
 
         Raises:
             ConfigError: There is no such provider.
         """
         for endpoint in self._named(provider):
             endpoint.reset()
+        if provider is None:
+            self._vector_lengths.clear()
 
     def drain(self, provider: str) -> None:
         """

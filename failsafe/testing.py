@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -395,6 +395,19 @@ def stalling(clock: FakeClock) -> Callable[[Deadline], Failure]:
         return failing(Fault.TIMEOUT, "no more", phase=Phase.READ, maybe_billed=True)
 
     return stall
+
+
+def vectors(*numbers: Sequence[float], model: str = "text-embedding-3-small", **headers: str) -> RawAnswer:
+    """Embeddings in OpenAI's form, one vector a text; keyword arguments are headers, ``_`` standing for ``-``."""
+    body = {
+        "object": "list",
+        "model": model,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": list(each)} for index, each in enumerate(numbers)
+        ],
+        "usage": {"prompt_tokens": 2 * len(numbers), "total_tokens": 2 * len(numbers)},
+    }
+    return RawAnswer(status=200, headers=_headers(headers), body=msgspec.json.encode(body))
 
 
 def refusal(status: int, message: str = "no", *, code: str | None = None, **headers: str) -> RawAnswer:

@@ -73,3 +73,8 @@ def test_the_examples_of_the_testing_guide_run(capsys: pytest.CaptureFixture[str
 def test_the_examples_of_the_selection_guide_run() -> None:
     names = run_examples("selection.md")
     assert names["config"].selection.strategy is names["newest_last"]
+
+
+def test_the_examples_of_the_embeddings_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_examples("embeddings.md")
+    assert capsys.readouterr().out.splitlines() == ["azure [0.3, 0.4]", "['overloaded', 'None']"]

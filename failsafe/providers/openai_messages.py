@@ -24,6 +24,8 @@ _BOUND_KEYS = frozenset(
      "signature", "thought_signature"}
 )  # fmt: skip
 _BOUND_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_ANSWER_KEYS = ("annotations", "audio")
+"""Fields of OpenAI's answers that come back with the history, and that other servers refuse even when empty."""
 _CALL_KEYS = frozenset({"id", "type", "function"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -71,6 +73,8 @@ class History:
         copy = {key: value for key, value in message.items() if value is not None and key not in _BOUND_KEYS}
         self._note_bound(message, own)
         self._role(copy)
+        if not self._whole_schema:
+            self._drop_answer_keys(copy)
         if not isinstance(copy.get("content"), str):
             self._content(copy, message)
         if "tool_calls" in copy:
@@ -99,6 +103,11 @@ class History:
         if copy.get("role") == "developer" and not self._whole_schema:
             copy["role"] = "system"
             self._changes.rewritten("messages.role", "developer to system")
+
+    def _drop_answer_keys(self, copy: dict[str, Any]) -> None:
+        for key in _ANSWER_KEYS:
+            if copy.pop(key, None):
+                self._changes.dropped(f"messages.{key}", "only OpenAI's own API takes it back")
 
     def _content(self, copy: dict[str, Any], message: Message) -> None:
         parts = copy.get("content")

@@ -335,6 +335,15 @@ def test_a_refusal_is_a_field_for_openai_and_a_text_for_others() -> None:
     assert noted(MISTRAL, [message]) == [("messages.refusal", "rewritten")]
 
 
+def test_what_only_openais_answers_have_does_not_reach_other_servers_with_the_history() -> None:
+    """An SDK appends the whole message; Groq refuses ``annotations`` even where the list is empty."""
+    message = {"role": "assistant", "content": "hi", "annotations": [], "audio": {"id": "a"}}
+    assert sent_messages(PLAIN, message) == [message]
+    assert sent_messages(MISTRAL, message) == [{"role": "assistant", "content": "hi"}]
+    assert noted(PLAIN, [message]) == []
+    assert noted(MISTRAL, [message]) == [("messages.audio", "dropped")]
+
+
 def answered(where: Target, body: dict[str, Any]) -> Reply:
     """The reply that a router makes of *body*."""
     answer = DIALECT.read(body, where)

@@ -79,9 +79,8 @@ def test_the_default_model_is_served_and_not_about_to_end(name: str) -> None:
 @presets
 def test_asking_for_the_id_a_preset_sends_is_answered_alike(name: str) -> None:
     provider = configured(name)
-    assert {sent: provider.serves(sent) for sent in PRESETS[name].models.values()} == {
-        sent: sent for sent in PRESETS[name].models.values()
-    }
+    for sent in PRESETS[name].models.values():
+        assert sent in (provider.serves(sent), provider.embeds(sent))
 
 
 @pytest.mark.parametrize("name", ["vllm", "llamacpp", "lmstudio"])
@@ -117,6 +116,70 @@ def test_a_local_server_serves_only_what_is_listed(name: str) -> None:
 )
 def test_a_model_goes_by_the_name_each_provider_knows(name: str, asked: str, sent: str | None) -> None:
     assert configured(name).serves(asked) == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "sent"),
+    [
+        ("openai", "text-embedding-3-small", "text-embedding-3-small"),
+        ("azure", "text-embedding-3-large", "text-embedding-3-large"),
+        ("gemini", "gemini-embedding-001", "gemini-embedding-001"),
+        ("mistral", "mistral-embed", "mistral-embed"),
+        ("mistral", "codestral-embed-2505", "codestral-embed-2505"),
+        ("openrouter", "text-embedding-3-small", "openai/text-embedding-3-small"),
+        ("openrouter", "qwen/qwen3-embedding-8b", "qwen/qwen3-embedding-8b"),
+        ("together", "intfloat/multilingual-e5-large-instruct", "intfloat/multilingual-e5-large-instruct"),
+        ("ollama", "nomic-embed-text:latest", "nomic-embed-text:latest"),
+        ("openai", "mistral-embed", None),
+        ("anthropic", "text-embedding-3-small", None),
+        ("deepseek", "text-embedding-3-small", None),
+    ],
+)
+def test_an_embedding_model_is_asked_for_embeddings_and_never_to_chat(name: str, asked: str, sent: str | None) -> None:
+    provider = configured(name)
+    assert provider.embeds(asked) == sent
+    if sent is not None and "intfloat" not in asked:
+        assert provider.serves(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("openai", "gpt-4.1"), ("gemini", "gemini-4-argon"), ("mistral", "mistral-small-2603"), ("openrouter", "gpt-4.1"),
+     ("openrouter", "openai/gpt-4.1"), ("anthropic", "claude-haiku-5-5")],
+)  # fmt: skip
+def test_a_chat_model_is_never_asked_for_embeddings(name: str, model: str) -> None:
+    provider = configured(name)
+    assert provider.serves(model) is not None
+    assert provider.embeds(model) is None
+
+
+@pytest.mark.parametrize("models", [None, ["text-embedding-3-small", "gpt-4.1", "own"]])
+def test_a_server_of_ones_own_is_held_to_what_is_known_of_a_model(models: list[str] | None) -> None:
+    provider = ProviderConfig(name="own", base_url="https://llm.example/v1", api_key="k" * 20, models=models)
+    asked = ("text-embedding-3-small", "gpt-4.1", "own")
+    assert [provider.serves(each) for each in asked] == [None, "gpt-4.1", "own"]
+    assert [provider.embeds(each) for each in asked] == ["text-embedding-3-small", None, "own"]
+
+
+def test_a_name_of_ones_own_for_an_embedding_model_is_one() -> None:
+    provider = configured("openai", models={"vectors": "text-embedding-3-small"})
+    assert (provider.embeds("vectors"), provider.serves("vectors")) == ("text-embedding-3-small", None)
+
+
+def test_a_server_that_speaks_anthropics_dialect_has_no_embeddings() -> None:
+    provider = ProviderConfig(name="own", base_url="https://llm.example", dialect="anthropic", api_key="k" * 20)
+    assert provider.embeds("text-embedding-3-small") is None
+
+
+@pytest.mark.parametrize("model", ["nomic-embed-text", "mxbai-embed-large", "snowflake-arctic-embed2", "embeddinggemma",
+                                   "qwen3-embedding:8b", "embed-v4.0", "snowflake-arctic-embed:335m"])  # fmt: skip
+def test_what_is_called_an_embedding_model_is_one(model: str) -> None:
+    assert catalog().model(model).embeds
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "embedded-coder", "my-embedded-assistant", "llama3.2:3b"])
+def test_a_name_that_only_sounds_like_one_is_none(model: str) -> None:
+    assert not catalog().model(model).embeds
 
 
 @pytest.mark.parametrize(

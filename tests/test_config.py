@@ -485,6 +485,23 @@ def test_a_bound_model_goes_to_that_provider_only_and_unknown_names_too() -> Non
     assert routes(config, "llama3.2:3b") == [("mine", ("llama3.2:3b",))]
 
 
+def test_embeddings_are_asked_of_those_who_serve_the_very_model() -> None:
+    config = router(
+        openai(), ProviderConfig(name="openrouter", api_key=KEY), ProviderConfig(name="anthropic", api_key=KEY)
+    )
+    found = [(route.provider.name, route.models) for route in config.embedding_targets("text-embedding-3-small")]
+    assert found == [("openai", ("text-embedding-3-small",)), ("openrouter", ("openai/text-embedding-3-small",))]
+    assert config.embedding_targets("gpt-4.1") == ()
+    assert routes(config, "text-embedding-3-small") == []
+
+
+def test_a_name_for_embeddings_must_be_of_a_model_that_embeds() -> None:
+    kept = router(openai(), embeddings={"vectors": ["text-embedding-3-small", "gpt-4.1"]})
+    assert [route.models for route in kept.embedding_targets("vectors")] == [("text-embedding-3-small",)]
+    assert "embeddings.vectors" in refused(RouterConfig, providers=[openai()], embeddings={"vectors": ["gpt-4.1"]})
+    assert "aliases.fast" in refused(RouterConfig, providers=[openai()], aliases={"fast": ["text-embedding-3-small"]})
+
+
 def test_priority_comes_before_position_and_disabled_ones_are_left_out() -> None:
     config = router(
         custom(priority=1),

@@ -97,7 +97,7 @@ class Behaviour:
         every: Only each n-th request meets it.
         first: Only the first n requests meet it.
         flap: On for so many seconds, off for as many, by turns.
-        chat_only: Whether the list of models and ``/health`` stay healthy.
+        chat_only: Whether the list of models and ``/health`` stay healthy (embeddings are no exception).
         only_model: Only requests for this model meet it.
         only_key: Only requests with this key meet it.
     """

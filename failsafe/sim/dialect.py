@@ -18,7 +18,7 @@ class Route:
     What an address is for.
 
     Attributes:
-        kind: ``chat``, ``models``, ``account`` (what is left of the credit) or ``health``.
+        kind: ``chat``, ``embeddings``, ``models``, ``account`` (what is left of the credit) or ``health``.
         model: The model that stands in the address, or "".
         stream: Whether the address asks for a stream (Gemini).
         sse: Whether a stream comes as server-sent events; otherwise as one JSON array (Gemini without ``alt=sse``).

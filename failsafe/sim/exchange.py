@@ -13,6 +13,7 @@ from failsafe.sim import anthropic, gemini, identity, openai
 from failsafe.sim.answers import Healthy
 from failsafe.sim.behaviour import Behaviour, StreamShape
 from failsafe.sim.dialect import Asked, Dialect, Route
+from failsafe.sim.embeddings import Texts, Unacceptable, texts_of
 from failsafe.sim.script import Call, Script, write_script
 from failsafe.sim.vendors import Complaint, complain, masked
 from failsafe.sim.wire import Head, Headers, Request, Response, merged, to_json
@@ -25,6 +26,8 @@ _JSON = ("Content-Type", "application/json")
 _NO_KEY = "You didn't provide an API key. You need to provide your API key in the request's header."
 _WRONG_TYPE = Complaint(fault=Fault.BAD_REQUEST, message="The request's body has a value of the wrong type.")
 _HEALTH = Route("health")
+_ASKS = frozenset({"chat", "embeddings"})
+"""Kinds of addresses at which a model is asked for something."""
 _ACCOUNTS: dict[str, Any] = {
     "openrouter": {
         "data": {"label": "sim", "usage": 1.5, "limit": 10.0, "limit_remaining": 8.5, "is_free_tier": False}
@@ -42,7 +45,8 @@ class Profile:
     Attributes:
         name: Its name, which its answers repeat.
         vendor: Whose errors and headers it has.
-        dialect: The wire format.
+        dialect: The wire format, and
+        dialect_name: its name.
         keys: The keys it takes; none: any request is let in.
         models: The models it knows; none: any model is.
     """
@@ -50,6 +54,7 @@ class Profile:
     name: str
     vendor: str
     dialect: Dialect
+    dialect_name: str
     keys: frozenset[str]
     models: tuple[str, ...]
 
@@ -105,7 +110,7 @@ class Exchange:
         if not behaviour.picks:
             return True
         route = self.profile.dialect.route(self.request.head)
-        return behaviour.concerns(chat=route is not None and route.kind == "chat", model=self.model, key=self.key)
+        return behaviour.concerns(chat=route is not None and route.kind in _ASKS, model=self.model, key=self.key)
 
     def headers(self, *own: tuple[str, str], limits: bool = True, wait: float | None = None) -> Headers:
         """
@@ -157,7 +162,7 @@ class Exchange:
         route = self.profile.dialect.route(head)
         if route is None or (route.kind == "account" and self.profile.vendor not in _ACCOUNTS):
             raise Refused(self.error(Complaint(fault=Fault.MISCONFIGURED)))
-        if head.method != ("POST" if route.kind == "chat" else "GET"):
+        if head.method != ("POST" if route.kind in _ASKS else "GET"):
             raise Refused(self.error(Complaint(fault=Fault.MISCONFIGURED, status=405, message="Method not allowed.")))
         self._check_key(route)
         return route
@@ -192,6 +197,25 @@ class Exchange:
         if profile.models and call.model not in profile.models:
             raise Refused(self.error(Complaint(fault=Fault.MODEL)))
         return call
+
+    def texts(self, route: Route) -> Texts:
+        """
+        What a request for embeddings asks for.
+
+        Raises:
+            Refused: The vendor would not take it.
+        """
+        profile = self.profile
+        asked = Asked(self.request.head, route, self.request.decoded, profile.vendor)
+        try:
+            wanted = texts_of(profile.dialect_name, asked)
+        except Unacceptable as problem:
+            raise Refused(self.error(problem.complaint)) from None
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise Refused(self.error(_WRONG_TYPE)) from None
+        if profile.models and wanted.model not in profile.models:
+            raise Refused(self.error(Complaint(fault=Fault.MODEL)))
+        return wanted
 
     def script(self, call: Call, reply: Healthy) -> Script:
         """The healthy answer to *call*."""

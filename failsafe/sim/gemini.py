@@ -19,6 +19,7 @@ from failsafe.sim.vendors import Complaint
 from failsafe.sim.wire import Head
 
 _CHAT = re.compile(r"/v1beta/models/([^/:]+):(generateContent|streamGenerateContent)")
+_EMBEDDINGS = re.compile(r"/v1beta/models/([^/:]+):batchEmbedContents")
 _FIELDS = names("contents systemInstruction generationConfig tools toolConfig safetySettings cachedContent serviceTier")
 _GENERATION_FIELDS = names(
     """
@@ -42,6 +43,8 @@ def route(head: Head) -> Route | None:
     """What the address is for, or None when there is nothing at it."""
     if head.path == "/v1beta/models":
         return Route("models")
+    if (embeddings := _EMBEDDINGS.fullmatch(head.path)) is not None:
+        return Route("embeddings", model=embeddings[1])
     if (chat := _CHAT.fullmatch(head.path)) is None:
         return None
     sse = parse_qs(head.query).get("alt") == ["sse"]

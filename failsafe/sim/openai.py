@@ -19,6 +19,7 @@ from failsafe.sim.wire import Head
 
 _PREFIX = r"(?:/v1|/openai/v1|/api/v1)?"
 _CHAT = re.compile(_PREFIX + r"/chat/completions")
+_EMBEDDINGS = re.compile(_PREFIX + r"/embeddings")
 _MODELS = re.compile(_PREFIX + r"/models|/openai/models")
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/chat/completions")
 
@@ -48,6 +49,8 @@ def route(head: Head) -> Route | None:
     """What the address is for, or None when there is nothing at it."""
     if _CHAT.fullmatch(head.path):
         return Route("chat")
+    if _EMBEDDINGS.fullmatch(head.path):
+        return Route("embeddings")
     if _MODELS.fullmatch(head.path):
         return Route("models")
     if head.path in ("/api/v1/key", "/user/balance"):

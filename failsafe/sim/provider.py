@@ -82,6 +82,7 @@ class FakeProvider:
             name=name,
             vendor=self.vendor,
             dialect=DIALECTS[self.dialect],
+            dialect_name=self.dialect,
             keys=frozenset(self.keys),
             models=self.models,
         )

@@ -12,6 +12,7 @@ from failsafe.sim import answers, bulk
 from failsafe.sim.answers import Healthy, Reply
 from failsafe.sim.behaviour import StreamShape
 from failsafe.sim.dialect import Event, Route
+from failsafe.sim.embeddings import embeddings
 from failsafe.sim.exchange import Exchange, Refused
 from failsafe.sim.identity import http_date
 from failsafe.sim.script import Call, Script
@@ -49,6 +50,8 @@ def _healthy(reply: Healthy, exchange: Exchange) -> Response:
         return exchange.json(exchange.account())
     if route.kind == "models":
         return exchange.json(exchange.profile.dialect.models(exchange.profile.models))
+    if route.kind == "embeddings":
+        return exchange.json(embeddings(exchange.profile.dialect_name, exchange.texts(route)))
     call = exchange.call(route)
     script = exchange.script(call, reply)
     if call.stream:

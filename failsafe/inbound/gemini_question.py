@@ -18,7 +18,6 @@ from failsafe.inbound.base import Question
 from failsafe.inbound.fields import (
     MOST_STOPS,
     content_of,
-    flag,
     function_tool,
     json_text,
     list_of,
@@ -31,7 +30,7 @@ from failsafe.inbound.fields import (
     tool_name,
     whole,
 )
-from failsafe.inbound.gemini_schema import json_schema
+from failsafe.inbound.gemini_fields import camel, json_schema
 from failsafe.providers.common import made_up_id
 
 _PATH = re.compile(r"/(?:models|tunedModels)/(?P<model>.+):(?P<method>generateContent|streamGenerateContent)")
@@ -51,7 +50,6 @@ _MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"
 _BUDGETS = ((0, "none"), (1024, "low"), (8192, "medium"))
 _LEVELS = ("minimal", "low", "medium", "high")
 _JSON = "application/json"
-_SEPARATOR = re.compile(r"(?<=[a-z0-9])_([a-z])")
 
 Fields = Mapping[str, Any]
 
@@ -78,11 +76,6 @@ def read_question(body: Any, path: str) -> Question:
         stream=stream,
         stream_usage=True,
     )
-
-
-def camel(fields: Fields) -> dict[str, Any]:
-    """*fields* under the names of the reference; Google's servers take ``snake_case`` as well."""
-    return {_SEPARATOR.sub(lambda found: found[1].upper(), name): value for name, value in fields.items()}
 
 
 def _read_path(path: str) -> tuple[str, bool]:

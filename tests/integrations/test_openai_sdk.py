@@ -491,6 +491,18 @@ def test_the_sdks_timeout_is_the_deadline_of_the_whole_call(three: Asked, where:
     assert "deadline of 0.4 s" in raised.value.message
 
 
+def test_the_deadline_holds_amid_a_stream_too() -> None:
+    """The pieces come often enough for any limit on the time between two bytes."""
+    with asked("openai", retry=ONE_ROUND) as providers, openai_over(providers.router) as sdk:
+        providers["openai"].behave(Behaviour(Healthy(text="word " * 100), stream=StreamShape(interval=0.05)))
+        began = SYSTEM_CLOCK.monotonic()
+        stream = sdk.chat.completions.create(model="fast", messages=HELLO, stream=True, timeout=0.5)
+        with pytest.raises(openai.APIError, match=r"deadline of 0\.5 s"):
+            list(stream)
+        assert SYSTEM_CLOCK.monotonic() - began < 0.5 + GRACE
+        assert nothing_held(providers.router)
+
+
 def test_without_a_timeout_of_the_sdk_the_routers_own_holds() -> None:
     with (
         asked("openai", retry=ONE_ROUND, timeout=0.3) as providers,

@@ -416,10 +416,10 @@ class Router:
         """The call that *request* makes, and its id."""
         if self._left_behind:
             self._settle_left_behind()
-        known, resolve = (self._serving, self._resolve)
         if isinstance(manner, Embed):
-            known, resolve = (self._embedding, self._resolve_embedding)
-        serving = known.get(request.model) or resolve(request.model)
+            serving = self._embedding.get(request.model) or self._resolve_embedding(request.model)
+        else:
+            serving = self._serving.get(request.model) or self._resolve(request.model)
         size = RequestSize(request, self._clock)
         arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
         call_id = f"call-{self._number}-{next(self._calls)}"

@@ -69,13 +69,14 @@ class Exchange:
 
     def __enter__(self) -> Self:
         self.begin()
-        self.resume()
+        self._outer = getattr(_thread, "exchange", None)  # as resume does, without a call of it in every call
+        _thread.exchange = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.pause()
+        _thread.exchange = self._outer
         self.end()
 
     def begin(self) -> None:

@@ -65,6 +65,12 @@ def test_the_examples_of_the_testing_guide_run(capsys: pytest.CaptureFixture[str
         "['timeout', 'overloaded', 'timeout', 'None']",
         "2 2",
         "gpt-4.1",
+        "openai delta 'Hel'",
+        "backup restarted ''",
+        "backup delta 'Good '",
+        "backup delta 'day'",
+        "backup delta ''",
+        "'Hel' timeout",
         "['open', 'half_open']",
         "[0.5, 1.0]",
     ]

@@ -140,11 +140,15 @@ def call(asked: Asked) -> Call:
 
 
 def answer(script: Script) -> dict[str, Any]:
-    """The body of a whole answer."""
+    """
+    The body of a whole answer.
+
+    A refusal says nothing but why; an answer that the content policy stops (``content_filter``) keeps its beginning.
+    """
     blocks: list[dict[str, Any]] = []
     if script.reasoning:
         blocks.append({"type": "thinking", "thinking": script.reasoning, "signature": "c2lt"})
-    if script.text and _FINISH[script.finish] != "refusal":
+    if script.text and script.finish != "refusal":
         blocks.append({"type": "text", "text": script.text})
     blocks += (
         {"type": "tool_use", "id": each.identifier, "name": each.name, "input": dict(each.arguments)}
@@ -158,8 +162,17 @@ def answer(script: Script) -> dict[str, Any]:
         "content": blocks,
         "stop_reason": _FINISH[script.finish],
         "stop_sequence": None,
+        "stop_details": _details(script),
         "usage": _usage(script),
     }
+
+
+def _details(script: Script) -> dict[str, Any] | None:
+    """What is told about a refusal."""
+    if _FINISH[script.finish] != "refusal":
+        return None
+    said = script.text if script.finish == "refusal" else "This answer was stopped by the usage policy."
+    return {"type": "refusal", "category": None, "explanation": said or None}
 
 
 def _usage(script: Script) -> dict[str, Any]:
@@ -186,17 +199,23 @@ def without_message(answer: dict[str, Any]) -> dict[str, Any]:
 def events(script: Script, shape: StreamShape) -> Iterator[Event]:
     """The named events of a streamed answer, ``message_stop`` included."""
     whole = answer(script)
-    start_usage = whole["usage"] | {"output_tokens": 1}
-    yield _named("message_start", message=whole | {"content": [], "stop_reason": None, "usage": start_usage})
+    yield _named("message_start", message=_begun(whole))
     for _ in range(shape.pings):
         yield _named("ping")
     for index, block in enumerate(whole["content"]):
         yield from _block_events(index, block, script)
     if shape.finish and whole["stop_reason"]:
-        delta = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-        yield _named("message_delta", delta=delta, usage={"output_tokens": script.completion_tokens})
+        delta = {name: whole[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+        usage = {name: count for name, count in whole["usage"].items() if name != "service_tier"}
+        yield _named("message_delta", delta=delta, usage=usage)
     if shape.done:
         yield _named("message_stop")
+
+
+def _begun(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The message before its first block: what it costs and why it ends is not known yet."""
+    usage = {name: count for name, count in whole["usage"].items() if name != "output_tokens_details"}
+    return {**whole, "content": [], "stop_reason": None, "stop_details": None, "usage": usage | {"output_tokens": 1}}
 
 
 def _named(name: str, **fields: Any) -> Event:
@@ -222,7 +241,8 @@ def _block_deltas(block: Mapping[str, Any], script: Script) -> Iterator[dict[str
         yield {"type": "signature_delta", "signature": block["signature"]}
     else:
         text = next(each for each in script.tool_calls if each.identifier == block["id"]).arguments_text()
-        for piece in ("", text[: len(text) // 2], text[len(text) // 2 :]):
+        pieces = ("", text[: len(text) // 2], text[len(text) // 2 :]) if text != "{}" else ("",)
+        for piece in pieces:  # the first one is empty, and an input without fields has no other
             yield {"type": "input_json_delta", "partial_json": piece}
 
 

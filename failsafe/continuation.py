@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from failsafe.models import ChatRequest, Message
@@ -12,14 +15,43 @@ INSTRUCTION = (
 )
 """What a model is told that does not go on by itself with a message of its own at the end of the conversation."""
 
+_FREE_CHOICES = (None, "auto", "none")
+_OWN_FORMATS = (
+    ("output_config", "format"),
+    ("generationConfig", "responseMimeType"),
+    ("generationConfig", "responseSchema"),
+    ("generationConfig", "responseJsonSchema"),
+)
+"""Where Anthropic's and Gemini's own fields ask for JSON."""
+
 
 def may_continue(request: ChatRequest) -> str | None:
-    """Why no answer to *request* can be gone on with once it has begun, in words; None: it can."""
+    """
+    Why no answer to *request* can be gone on with once it has begun, in words; None: it can.
+
+    An answer that has begun to call a tool cannot be gone on with either; the request does not tell.
+    """
     form = request.parameters.get("response_format")
     if form is not None and form["type"] != "text":
         return f"response_format {form['type']} asks for one whole document, which no second model would go on with"
+    own = _own_format(request.extra)
+    if own is not None:
+        return f"extra {own} asks for one whole document, which no second model would go on with"
+    if request.parameters.get("tool_choice") not in _FREE_CHOICES:
+        return "tool_choice asks for the call of a tool, which no second model would go on with"
+    if request.parameters.get("logprobs"):
+        return "logprobs are wanted, and those of the first part are lost"
     if request.messages[-1].get("role") == "assistant":
         return "the conversation itself ends with a message that the model is to go on with"
+    return None
+
+
+def _own_format(extra: Mapping[str, Any]) -> str | None:
+    """The vendor's own field that asks for something else than text, if there is one."""
+    for holder, field in _OWN_FORMATS:
+        settings = extra.get(holder)
+        if isinstance(settings, Mapping) and settings.get(field) not in (None, "text/plain"):
+            return f"{holder}.{field}"
     return None
 
 
@@ -29,9 +61,11 @@ def continued(request: ChatRequest, text: str, *, prefill: bool) -> ChatRequest:
 
     Args:
         request: The request as the caller made it; never changed.
-        text: What there is of the answer.
+        text: What there is of the answer. With white space alone there is nothing to go on with: it begins anew.
         prefill: Whether the model goes on with a message of its own at the end of the conversation; else it is told to.
     """
+    if not text.strip():
+        return request
     added: list[Message] = [{"role": "assistant", "content": text}]
     if not prefill:
         added.append({"role": "user", "content": INSTRUCTION})

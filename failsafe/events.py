@@ -66,7 +66,7 @@ class CallFinished(Event, frozen=True, kw_only=True):
         asked_model: The model or alias the caller named.
         provider: Who answered, or None.
         model: The model that answered, or None.
-        error: The class name of the error the caller got, or None.
+        error: The class name of the error the caller got, or None; ``closed`` for a stream that its reader closed.
         attempts: How many requests were sent.
         latency_ms: Milliseconds for the whole call.
     """

@@ -84,3 +84,13 @@ def test_the_examples_of_the_selection_guide_run() -> None:
 def test_the_examples_of_the_embeddings_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
     run_examples("embeddings.md")
     assert capsys.readouterr().out.splitlines() == ["azure [0.3, 0.4]", "['overloaded', 'None']"]
+
+
+def test_the_examples_of_the_streaming_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_examples("streaming.md")
+    assert capsys.readouterr().out.splitlines() == [
+        "Good morning! (backup)",
+        "It is 42.",
+        "The answer is disconnected",
+        "Good morning! 0.0",
+    ]

@@ -37,6 +37,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             message directly.
         returns_reasoning: Whether ``reasoning_content`` of its own earlier turns must be sent back.
         stream_options: Whether it takes ``stream_options``; without it the server sends usage by itself, or none.
+        cache_control: Whether it lets marks of the prompt cache stand on messages, parts and tools.
         dimensions_field: The body's field for the length of embeddings.
     """
 
@@ -54,6 +55,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     assistant_between_tool_and_user: bool = False
     returns_reasoning: bool = False
     stream_options: bool = True
+    cache_control: bool = True
     dimensions_field: str = "dimensions"
 
 

@@ -8,7 +8,7 @@ openai/openai-openapi and from each vendor's own reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from failsafe.models import Answer, ChatRequest, Failure
@@ -157,6 +157,12 @@ class _Parameters:
             value = most
         body["temperature"] = value
 
+    def _tools(self, value: Sequence[Mapping[str, Any]], body: dict[str, Any]) -> None:
+        if not self._target.quirks.cache_control and any("cache_control" in tool for tool in value):
+            self._changes.dropped("tools.cache_control", f"{self._target.provider} caches by itself")
+            value = [{key: field for key, field in tool.items() if key != "cache_control"} for tool in value]
+        body["tools"] = value
+
     def _seed(self, value: int, body: dict[str, Any]) -> None:
         field = self._target.quirks.seed_field
         if field in self._target.refused:
@@ -196,6 +202,7 @@ class _Parameters:
 
 _RULES: Mapping[str, Callable[[_Parameters, Any, dict[str, Any]], None]] = {
     "temperature": _Parameters._temperature,  # noqa: SLF001
+    "tools": _Parameters._tools,  # noqa: SLF001
     "seed": _Parameters._seed,  # noqa: SLF001
     "stop": _Parameters._stop,  # noqa: SLF001
     "reasoning_effort": _Parameters._reasoning_effort,  # noqa: SLF001

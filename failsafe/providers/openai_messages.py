@@ -75,6 +75,8 @@ class History:
         self._role(copy)
         if not self._whole_schema:
             self._drop_answer_keys(copy)
+        if not self._target.quirks.cache_control and copy.pop("cache_control", None):
+            self._note_cache()
         if not isinstance(copy.get("content"), str):
             self._content(copy, message)
         if "tool_calls" in copy:
@@ -120,8 +122,14 @@ class History:
             self._changes.dropped("messages.content", "thinking belongs to the provider and model it came from")
         copy["content"] = kept or (None if message.get("tool_calls") else "")
 
+    def _note_cache(self) -> None:
+        self._changes.dropped("messages.cache_control", f"{self._target.provider} caches by itself")
+
     def _part(self, part: Mapping[str, Any]) -> Mapping[str, Any]:
         kind = part.get("type")
+        if "cache_control" in part and not self._target.quirks.cache_control:
+            self._note_cache()
+            part = {key: value for key, value in part.items() if key != "cache_control"}
         if kind == "image_url":
             return self._image(part)
         if kind == "refusal" and not self._whole_schema:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe.catalog import ModelInfo, Quirks
+from failsafe.catalog import ModelInfo, Quirks, catalog
 from failsafe.errors import InvalidRequest
 from failsafe.faults import Fault
 from failsafe.models import Adjustment, Answer, ChatRequest, Failure, Reply
@@ -323,6 +323,21 @@ def test_a_turn_that_was_only_thinking_keeps_a_content() -> None:
 def test_unknown_message_keys_pass_through_and_nulls_do_not() -> None:
     message = {**USER, "cache_control": {"type": "ephemeral"}, "name": "Ann", "audio": None}
     assert sent_messages(PLAIN, message) == [{**USER, "cache_control": {"type": "ephemeral"}, "name": "Ann"}]
+
+
+def test_marks_of_the_prompt_cache_reach_only_who_lets_them_stand() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    marked = {**USER, "content": [{"type": "text", "text": "hi", **mark}], **mark}
+    tool = {"type": "function", "function": {"name": "f"}}
+    sent = json.loads(build(PLAIN, [marked], tools=[{**tool, **mark}]).body)
+    assert (sent["messages"], sent["tools"]) == ([marked], [{**tool, **mark}])
+    for vendor in ("openai", "azure", "groq", "mistral"):
+        where = target(quirks=catalog().presets[vendor].quirks, vendor=vendor)
+        built = build(where, [marked], tools=[{**tool, **mark}])
+        assert json.loads(built.body)["tools"] == [tool]
+        assert json.loads(built.body)["messages"] == [{**USER, "content": [{"type": "text", "text": "hi"}]}]
+        assert {each.parameter for each in built.adjustments} >= {"messages.cache_control", "tools.cache_control"}
+    assert build(where, [USER], tools=[tool]).adjustments == ()
 
 
 def test_a_refusal_is_a_field_for_openai_and_a_text_for_others() -> None:

@@ -45,19 +45,18 @@ def backup() -> Iterator[FakeProvider]:
         yield provider
 
 
-def config_of(provider: FakeProvider, **settings: Any) -> ProviderConfig:
+def config_of(provider: FakeProvider, model: str) -> ProviderConfig:
     return ProviderConfig(
         name=provider.name,
         preset=provider.vendor,
         base_url=provider.base_url,
         api_key=provider.key,
-        models={MODEL: MODEL},
-        **settings,
+        models={model: model},
     )
 
 
-def router_over(*providers: FakeProvider, **settings: Any) -> Router:
-    return Router(RouterConfig(providers=[config_of(each) for each in providers], **settings))
+def router_over(*providers: FakeProvider, model: str = MODEL, **settings: Any) -> Router:
+    return Router(RouterConfig(providers=[config_of(each, model) for each in providers], **settings))
 
 
 @pytest.fixture
@@ -246,6 +245,32 @@ def test_a_stream_that_nobody_reads_piece_by_piece_is_one_body(backup: FakeProvi
         mount(session, router)
         response = session.post(OPENAI, json={**OPENAI_BODY, "stream": True})
         assert "".join(openai_texts(response)) == "provider backup says: hello"
+
+
+def test_thinking_goes_back_to_the_model_that_streamed_it() -> None:
+    name = "claude-sonnet-4-5"
+    asked = {"model": name, "max_tokens": 8000, "thinking": {"type": "enabled", "budget_tokens": 2048}}
+    with FakeProvider("claude", vendor="anthropic") as claude:
+        claude.behave(Behaviour(Healthy(text="Yes.", reasoning="Let me see.")))
+        with router_over(claude, model=name) as router, requests.Session() as session:
+            mount(session, router)
+            events = [
+                json.loads(line[6:])
+                for line in session.post(ANTHROPIC, json={**asked, "messages": HELLO, "stream": True}).iter_lines()
+                if line.startswith(b"data: ")
+            ]
+            deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+            thinking = {
+                "type": "thinking",
+                "thinking": "".join(delta.get("thinking", "") for delta in deltas),
+                "signature": "".join(delta.get("signature", "") for delta in deltas),
+            }
+            said = {"role": "assistant", "content": [thinking, {"type": "text", "text": "Yes."}]}
+            session.post(ANTHROPIC, json={**asked, "messages": [*HELLO, said, *HELLO]}).raise_for_status()
+        sent = claude.requests[-1].decoded
+    assert thinking == {"type": "thinking", "thinking": "Let me see.", "signature": "c2lt"}
+    assert sent["messages"][1] == said
+    assert sent["thinking"] == asked["thinking"]
 
 
 def test_closing_the_response_closes_the_providers_socket(provider: FakeProvider) -> None:

@@ -7,7 +7,7 @@ mypy reads this file (``make check``); nothing runs it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import failsafe
 from failsafe import (
@@ -17,6 +17,7 @@ from failsafe import (
     AllProvidersFailed,
     Attempt,
     AttemptFinished,
+    AttemptLimitConfig,
     AttemptTimeout,
     AuthenticationFailed,
     Bulkhead,
@@ -24,6 +25,7 @@ from failsafe import (
     CallFailed,
     CallFinished,
     CancelToken,
+    Chunk,
     CircuitBreaker,
     CircuitBreakerConfig,
     CircuitBreakerRegistry,
@@ -38,6 +40,7 @@ from failsafe import (
     HedgeConfig,
     HedgeStats,
     ModelSubstituted,
+    Partial,
     Permit,
     Policy,
     ProviderConfig,
@@ -53,12 +56,17 @@ from failsafe import (
     RetryConfig,
     Router,
     RouterConfig,
+    Seam,
     Secret,
     Skip,
     Slot,
     StateChanged,
+    Stream,
+    StreamConfig,
+    StreamInterrupted,
     Timeout,
     ToolCall,
+    ToolCallDelta,
     UnsupportedParameter,
     Usage,
     calculate_delay,
@@ -79,6 +87,33 @@ def route(settings: RouterConfig) -> None:
         assert_type(router.close(timeout=1.0), bool)
     router.chat("hi", model="gpt-4.1", temprature=0.2)  # type: ignore[call-arg]
     router.chat("hi")  # type: ignore[call-arg]
+
+
+def read_piece_by_piece(router: Router) -> None:
+    with router.stream(
+        "hi", model="gpt-4.1", timeout=10, on_interrupt="restart", temperature=0.2, only="openai"
+    ) as stream:
+        assert_type(stream, Stream)
+        for chunk in stream:
+            assert_type(chunk, Chunk)
+            assert_type(chunk.text, str)
+            assert_type(chunk.tool_calls, tuple[ToolCallDelta, ...])
+            assert_type(chunk.finish_reason, Literal["stop", "length", "tool_calls", "content_filter"] | None)
+            assert_type(chunk.usage, Usage | None)
+            assert_type(chunk.event, Literal["delta", "restarted", "continued"])
+    assert_type(stream.response, Reply)
+    assert_type(stream.response.seams, tuple[Seam, ...])
+    assert_type(stream.provider, str)
+    assert_type(next(router.stream("hi", model="m")), Chunk)
+    assert_type(router.chat("hi", model="m", progress=True), Reply)
+    router.stream("hi", model="m", on_interrupt="resume")  # type: ignore[arg-type]
+    router.stream("hi")  # type: ignore[call-arg]
+    RouterConfig(
+        providers=[ProviderConfig(name="openai", stream=StreamConfig(stall=5))],
+        stream=StreamConfig(first_content=3),
+        attempt_limit=AttemptLimitConfig(floor=0.5),
+        progress=True,
+    )
 
 
 def limit_calls_under_way(fn: Callable[[int], str]) -> None:
@@ -133,6 +168,10 @@ def catch(router: Router) -> None:
         assert_type(error.provider, str | None)
         assert_type(error.status, int | None)
         assert_type(error.retry_after, float | None)
+    except StreamInterrupted as error:
+        assert_type(error.provider, str)
+        partial: Partial = error.partial
+        assert_type(partial.text, str)
     except AllProvidersFailed as error:
         assert_type(error, AllProvidersFailed)
     except CallFailed as error:

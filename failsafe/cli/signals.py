@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -24,3 +24,9 @@ def until_stopped() -> Iterator[threading.Event]:
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
+
+
+def wait(stopped: threading.Event, goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Wait for *stopped*, or until *goes_on*, which is asked every second, says no."""
+    while not stopped.wait(1.0) and goes_on():  # in steps, so that Windows sees Ctrl+C
+        pass

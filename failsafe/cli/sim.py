@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,8 @@ from typing import NoReturn
 import click
 
 from failsafe.checks import close_names
-from failsafe.cli.signals import until_stopped
+from failsafe.cli.output import let_readers_go_on
+from failsafe.cli.signals import until_stopped, wait
 from failsafe.errors import ConfigError
 from failsafe.sim import BEHAVIOURS, SUMMARIES, VENDORS, FakeCloud, FakeProvider
 
@@ -60,11 +59,11 @@ def sim(providers: tuple[str, ...], list_only: bool, path: Path | None, port: in
             click.echo(cloud.as_toml(), nl=False)
         else:
             _export(cloud)
-        _let_readers_go_on()
+        let_readers_go_on()
         for provider in cloud:
             click.echo(f"{provider.name} [{provider.dialect}] at {provider.base_url}", err=True)
         click.echo(f"Ctrl+C or kill {os.getpid()} stops them", err=True)
-        _wait(stopped)
+        wait(stopped)
 
 
 def _from_file(path: Path) -> FakeCloud:
@@ -126,19 +125,6 @@ def _export(cloud: FakeCloud) -> None:
     unreachable = [provider.name for provider in cloud if not re.search(rf"127\.0\.0\.1:{provider.port}\b", found)]
     if unreachable:
         click.echo(f"no variable leads to {', '.join(unreachable)}: use --toml", err=True)
-
-
-def _let_readers_go_on() -> None:
-    """End standard output where it is a pipe or a file, or ``$(...)`` would wait for it as long as this runs."""
-    if sys.stdout is not None and not sys.stdout.isatty():
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
-def _wait(stopped: threading.Event) -> None:
-    while not stopped.wait(1.0):  # in steps, so that Windows sees Ctrl+C
-        pass
 
 
 def _list() -> None:

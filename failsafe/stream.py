@@ -32,6 +32,7 @@ Ended = Callable[[Reply | None, str | None], None]
 
 CLOSED = "closed"
 """The word for a stream that its reader has closed."""
+_CLOSED_ELSEWHERE = "the stream was closed by another thread before its end"
 _OURS = f"{__package__}."
 
 
@@ -140,7 +141,7 @@ class Stream:
     def _out_of_turn(self) -> Exception:
         """Why another thread may not read at this moment."""
         if self._closer is not None:
-            return self._closed_elsewhere()
+            return self._cancelled(_CLOSED_ELSEWHERE)
         return RuntimeError("another thread is waiting for a piece of this stream; read it in one thread at a time")
 
     def _no_more(self) -> NoReturn:
@@ -148,15 +149,12 @@ class Stream:
         if self._parents is not None:
             raise RuntimeError("this stream belongs to the process that has opened it; a forked child cannot read it")
         if self._closer is not None and self._closer != threading.get_ident():
-            raise self._closed_elsewhere()
+            raise self._cancelled(_CLOSED_ELSEWHERE)
         raise StopIteration
 
-    def _closed_elsewhere(self) -> Cancelled:
+    def _cancelled(self, headline: str) -> Cancelled:
         call = self._passage.call
-        return Cancelled(
-            call.report("the stream was closed by another thread before its end"),
-            attempts=call.attempts, skipped=call.skipped,
-        )  # fmt: skip
+        return Cancelled(call.report(headline), attempts=call.attempts, skipped=call.skipped)
 
     def _next(self, opened: Opened, piece: Chunk | Answered | Failure) -> Chunk:
         while True:
@@ -197,10 +195,7 @@ class Stream:
         self._opened = None
         call.tell(line)
         if failure.fault is Fault.CANCELLED:
-            raise Cancelled(
-                call.report("the stream was cancelled, or closed by another thread"),
-                attempts=call.attempts, skipped=call.skipped,
-            )  # fmt: skip
+            raise self._cancelled("the stream was cancelled, or closed by another thread")
         if failure.fault is Fault.TIMEOUT and call.out_of_time:
             limit = in_words(call.timeout)
             self._raise(opened, None, f"the call's deadline of {limit} ended", "a longer timeout= leaves it more time")

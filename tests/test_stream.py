@@ -24,7 +24,14 @@ from failsafe.events import AttemptFinished, CallFinished
 from failsafe.fallback_reply import LastAnswer
 from failsafe.faults import REACTIONS, Fault, NextStep
 from failsafe.models import Phase, Reply, ToolCall, Usage
-from failsafe.policy_config import HedgeConfig, RateLimiterConfig, SelectionConfig, StreamConfig
+from failsafe.policy_config import (
+    AdaptiveConcurrencyConfig,
+    CircuitBreakerConfig,
+    HedgeConfig,
+    RateLimiterConfig,
+    SelectionConfig,
+    StreamConfig,
+)
 from failsafe.testing import RecordedEvents, StreamScript, answer, failing, refusal, stalling, streaming
 from failsafe.transport.base import RawAnswer
 from tests.router_bench import Bench
@@ -375,6 +382,45 @@ def test_the_stall_begins_anew_with_each_piece() -> None:
         stream=StreamConfig(stall=1),
     )
     assert len(list(opened(bench))) == 21
+
+
+def test_how_slow_a_call_was_is_judged_by_its_first_content() -> None:
+    slow = CircuitBreakerConfig(slow_call_duration=1, slow_call_rate_threshold=1, minimum_calls=1, window_size=1)
+    bench = playing(lambda bench: streaming(after(bench, 0.5, delta(content="Hel")), "lo"), breaker=slow)
+    with opened(bench) as stream:
+        next(stream)
+        bench.clock.advance(30)
+        list(stream)
+    assert bench.breaker().state == "closed"
+    late = playing(lambda bench: streaming(after(bench, 1.5, delta(content="Hel"))), breaker=slow)
+    list(opened(late))
+    assert late.breaker().state == "open"
+
+
+def test_an_adaptive_limit_goes_by_the_first_content_and_not_by_the_reader() -> None:
+    bench = playing(
+        lambda bench: streaming(after(bench, 0.5, delta(content="Hel")), "lo"),
+        adaptive_concurrency=AdaptiveConcurrencyConfig(initial=10),
+    )
+    for number in range(100):
+        stream = opened(bench)
+        bench.clock.advance(number)  # each reader is slower than the one before
+        list(stream)
+    assert bench.router.stats()["a"]["limit"].limit >= 10
+
+
+def test_the_latency_strategies_go_by_the_first_content() -> None:
+    bench: Bench
+    bench = Bench(
+        lambda request: streaming(after(bench, 0.5, delta(content="slow to begin")), "x"),
+        lambda request: streaming(
+            after(bench, 0.1, delta(content="quick to begin")), after(bench, 9, delta(content="x"))
+        ),
+        selection=SelectionConfig(strategy="lowest_latency"),
+    )
+    for name in ("a", "b") * 5:
+        list(opened(bench, only=name))
+    assert [opened(bench).provider for _ in range(5)] == ["b"] * 5
 
 
 def test_what_a_stream_was_charged_corrects_the_rate_limiter() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,6 +40,36 @@ _NOTHING: frozenset[str] = frozenset()
 _REASONING = ("reasoning_content", "reasoning")
 
 
+class _UsualDelta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    content: str
+
+
+class _UsualChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    delta: _UsualDelta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _UsualChunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A chunk that brings one piece of text and nothing else; what stands around it was read before."""
+
+    choices: tuple[_UsualChoice]
+    id: str = ""
+    object: str = ""
+    created: int = 0
+    model: str = ""
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    provider: str | None = None
+    usage: None = None
+    obfuscation: str | None = None
+
+
+_decode_usual = msgspec.json.Decoder(_UsualChunk).decode
+_FRAME_OF_USUAL = frozenset({"id", "model"})
+
+
 class OpenAIStream:
     """
     The :class:`failsafe.providers.base.StreamReader` of the OpenAI dialect.
@@ -57,7 +87,7 @@ class OpenAIStream:
 
     __slots__ = (
         "_calls", "_choice", "_content", "_details", "_frame", "_known", "_message", "_model", "_provider", "_reason",
-        "_target", "_texts", "_usage", "done", "finished", "text_length",
+        "_target", "_texts", "_usage", "_usual", "done", "finished", "text_length",
     )  # fmt: skip
 
     def __init__(self, target: Target) -> None:
@@ -77,9 +107,17 @@ class OpenAIStream:
         self._calls = ToolCallPieces()
         self._reason: str | None = None
         self._usage: Any = None
+        self._usual = False  # whether the chunk before was one, and its like may be expected
 
     def read(self, name: str, data: bytes) -> Chunk | Failure | None:
         """Take in one event; see :meth:`failsafe.providers.base.StreamReader.read`."""
+        if self._usual and not name:
+            try:
+                text = _decode_usual(data).choices[0].delta.content
+            except _CANNOT_DECODE:
+                self._usual = False
+            else:
+                return self._show(text)
         try:
             chunk = _decode(data)
         except _CANNOT_DECODE:
@@ -138,14 +176,18 @@ class OpenAIStream:
 
     def _read_delta(self, delta: dict[str, Any]) -> Chunk | None:
         text = delta.get("content")
-        # The usual chunk: one piece of text and nothing else.
         if len(delta) == 1 and isinstance(text, str):
-            if not text:
-                return None
-            self._content.write(text)
-            self.text_length += len(text)
-            return Chunk(provider=self._provider, model=self._model, text=text)
+            self._usual = self._known.issuperset(_FRAME_OF_USUAL)
+            return self._show(text)
         return self._read_fields(delta)
+
+    def _show(self, text: str) -> Chunk | None:
+        """A piece of text and nothing else."""
+        if not text:
+            return None
+        self._content.write(text)
+        self.text_length += len(text)
+        return Chunk(provider=self._provider, model=self._model, text=text)
 
     def _read_fields(self, delta: dict[str, Any]) -> Chunk | None:
         """A delta with anything but text."""

@@ -141,7 +141,7 @@ class CancelToken:
         self.event = threading.Event()
         """Set once cancelled."""
         self._lock = threading.RLock()  # a signal handler may cancel while this thread holds the lock
-        self._callbacks: dict[int, Callable[[], None]] = {}  # guarded by _lock
+        self._callbacks: dict[object, Callable[[], None]] = {}  # guarded by _lock
 
     @property
     def cancelled(self) -> bool:
@@ -165,7 +165,7 @@ class CancelToken:
         """
         with self._lock:
             if not self.event.is_set():
-                key = id(callback)
+                key = object()  # that of no other, however often this one is taken back
                 self._callbacks[key] = callback
                 return lambda: self._forget(key)
         callback()
@@ -175,7 +175,7 @@ class CancelToken:
         """A token that is cancelled with this one, and can be cancelled alone; close it when its work is done."""
         return ChildToken(self)
 
-    def _forget(self, key: int) -> None:
+    def _forget(self, key: object) -> None:
         with self._lock:
             self._callbacks.pop(key, None)
 

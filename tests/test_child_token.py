@@ -80,3 +80,18 @@ def test_cancelling_the_parent_while_children_come_and_go_leaves_nothing_behind(
         assert late == [True, True]
         assert parent._callbacks == {}
         assert parent.child().cancelled
+
+
+def test_taking_a_callback_back_again_takes_back_no_other_one() -> None:
+    """The memory of one that is gone, and so its identity, may soon belong to the next."""
+    parent = CancelToken()
+    heard = [threading.Event() for _ in range(50)]
+    gone = [parent.on_cancel(event.set) for event in heard]
+    for take_back in gone:
+        take_back()
+    for event in heard:
+        parent.on_cancel(event.set)
+    for take_back in gone:
+        take_back()
+    parent.cancel()
+    assert all(event.is_set() for event in heard)

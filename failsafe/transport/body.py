@@ -13,6 +13,8 @@ _LARGEST_PIECE = 1024 * 1024
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # by its first bytes
 _MOST_MEMBERS = 100  # each one costs a copy of what follows it
+_UNKNOWN_CODING = "the answer's content-encoding is unknown"
+_BROKEN_CODING = "the answer's body cannot be decompressed"
 
 
 class Unusable(Exception):
@@ -34,7 +36,7 @@ def read_body(raw: Any, most: int) -> bytes:
     """
     codings = _codings(raw)
     if not _CODINGS.issuperset(codings):
-        raise Unusable("the answer's content-encoding is unknown")
+        raise Unusable(_UNKNOWN_CODING)
     if (raw.length_remaining or 0) > most:
         raise Unusable(_too_large(most))
     first: bytes = raw.read1(CHUNK, decode_content=False)
@@ -48,35 +50,39 @@ def read_body(raw: Any, most: int) -> bytes:
 
 class Unpacker:
     """
-    Takes the codings off a body that comes piece by piece. Not thread-safe.
+    Decompresses a body that comes piece by piece. Not thread-safe.
+
+    Gzip may come in several members, as many as there are; what is none after them is ignored.
 
     Args:
         raw: A urllib3 response whose body was not read yet.
 
     Raises:
-        Unusable: It is in an encoding nobody asked for.
+        Unusable: It is in an encoding nobody asked for, or in several.
     """
 
     def __init__(self, raw: Any) -> None:
         codings = _codings(raw)
         if not _CODINGS.issuperset(codings):
-            raise Unusable("the answer's content-encoding is unknown")
-        self._streams = [zlib.decompressobj(_GZIP_OR_ZLIB) for _ in codings]
-
-    @property
-    def plain(self) -> bool:
-        """Whether there is nothing to take off."""
-        return not self._streams
+            raise Unusable(_UNKNOWN_CODING)
+        if len(codings) > 1:
+            raise Unusable("the answer is compressed more than once")
+        self.plain = not codings
+        """Whether there is nothing to do."""
+        self._stream = None if self.plain else zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._tail = b""
+        self._more = False
+        self._between = False  # a member has ended, and nothing of a next one has come
 
     @property
     def pending(self) -> bool:
         """Whether more can be unpacked of what came before."""
-        return any(stream.unconsumed_tail for stream in self._streams)
+        return self._more
 
     @property
     def whole(self) -> bool:
         """Whether the body could end here."""
-        return all(stream.eof for stream in self._streams)
+        return self._between or self._stream is None
 
     def unpack(self, piece: bytes) -> bytes:
         """
@@ -85,12 +91,26 @@ class Unpacker:
         Raises:
             Unusable: It cannot be decompressed.
         """
+        stream, packed = self._stream, self._tail + piece
+        if stream is None or not (packed or self._more):
+            return b""
         try:
-            for stream in self._streams:
-                piece = stream.decompress(stream.unconsumed_tail + piece, _LARGEST_PIECE)
+            unpacked = stream.decompress(packed, _LARGEST_PIECE)
         except zlib.error:
-            raise Unusable("the answer's body cannot be decompressed") from None
-        return piece
+            if not self._between:
+                raise Unusable(_BROKEN_CODING) from None
+            self._stream, self._tail, self._more = None, b"", False
+            return b""
+        self._between = stream.eof
+        if stream.eof:
+            self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+            self._tail = stream.unused_data
+            self._more = bool(self._tail)
+        else:
+            self._tail = stream.unconsumed_tail
+            # At the limit zlib may hold some back, and have taken all of its input.
+            self._more = bool(self._tail) or len(unpacked) == _LARGEST_PIECE
+        return unpacked
 
 
 def read_refusal(raw: Any, most: int) -> bytes:
@@ -140,7 +160,7 @@ def _unpacked(body: bytes, codings: list[str], most: int) -> bytes:
         try:
             body, whole = _inflated(body, most)
         except zlib.error:
-            raise Unusable("the answer's body cannot be decompressed") from None
+            raise Unusable(_BROKEN_CODING) from None
         _check_size(body, most)
         if not whole:
             raise http.client.IncompleteRead(b"")

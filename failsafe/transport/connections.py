@@ -100,6 +100,12 @@ class FinalResponse(http.client.HTTPResponse):
         self.chunk_left = None  # as before the head of a chunk
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:  # the standard library would take all that follows for one chunk, heads of chunks included
+            raise ValueError
+        return size
+
     def _close_conn(self) -> None:
         finished = not self.chunk_left if self.chunked else self.length == 0
         if finished and not self.will_close and has_more(self.fp, self._held):

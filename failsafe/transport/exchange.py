@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from contextlib import suppress
@@ -36,8 +37,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_forget", "_lock", "_outer", "_socket", "_wake", "answer", "at_once", "blame", "cancelled", "clock", "final",
-        "limit", "limits", "phase", "reached_out", "taken", "wrote",
+        "_forget", "_lock", "_outer", "_process", "_socket", "_wake", "answer", "at_once", "blame", "cancelled",
+        "clock", "final", "limit", "limits", "phase", "reached_out", "taken", "wrote",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
@@ -63,6 +64,7 @@ class Exchange:
         """Whether operations take what lies in this process already, and ask the network for nothing."""
         self.cancelled = False
         """Whether :meth:`cancel` was called."""
+        self._process = os.getpid()
         self._lock = threading.RLock()  # a signal handler may cancel while this thread holds it
         self._socket: socket.socket | None = None  # guarded by _lock
         self._wake: threading.Event | None = None  # guarded by _lock
@@ -94,15 +96,32 @@ class Exchange:
         _thread.exchange = self._outer
 
     def end(self) -> None:
-        """Close the socket, if one is still held, and heed no cancellation any more. From any thread."""
-        if self._forget is not None:
-            self._forget()
+        """
+        Close the socket, if one is still held, and heed no cancellation any more. From any thread.
+
+        In a forked child that closes the child's copy, and the parent's exchange goes on.
+        """
+        if os.getpid() != self._process:
+            self._end_copy()
+            return
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
         held = self.release()
         if held is not None:  # not given back to the pool, so its state is unknown
             with suppress(OSError):
-                if self.answer is not None:
-                    self.answer.close()
-                held.close()
+                try:
+                    if self.answer is not None:
+                        self.answer.close()
+                finally:
+                    held.close()
+
+    def _end_copy(self) -> None:
+        """Close what a forked child has; a thread that it does not have may hold any lock around it."""
+        held, self._socket = self._socket, None
+        if held is not None:
+            with suppress(OSError):
+                os.close(held.detach())
 
     @property
     def left(self) -> float:
@@ -175,7 +194,13 @@ class Exchange:
         self.wrote = False
 
     def cancel(self) -> None:
-        """Wake the thread of this exchange from whatever it blocks on. Thread-safe; does not block."""
+        """
+        Wake the thread of this exchange from whatever it blocks on. Thread-safe; does not block.
+
+        A forked child does nothing: what it shut down would be its parent's, too.
+        """
+        if os.getpid() != self._process:
+            return
         with self._lock:
             self.cancelled = True
             if self._wake is not None:

@@ -554,7 +554,7 @@ def test_a_piece_of_nothing_but_repeated_white_space_is_not_shown() -> None:
 
 def test_white_space_of_one_seam_is_forgotten_at_the_next() -> None:
     bench = Bench(
-        (cut("one\n"), streaming("\ntwo")),
+        (cut("one\n\n"), streaming("\ntwo")),
         cut(claude().pieces[0], claude().pieces[1], claude("\n").pieces[2]),
         aliases={"fast": ["a:gpt-4.1", f"b:{OLDER}"]},
         each={"b": {"dialect": "anthropic"}},
@@ -564,7 +564,7 @@ def test_white_space_of_one_seam_is_forgotten_at_the_next() -> None:
     assert [(chunk.provider, chunk.event) for chunk in chunks if chunk.event != "delta"] == [
         *[("b", "continued"), ("a", "continued")]
     ]
-    assert stream.response.content == "one\n\ntwo"
+    assert stream.response.content == "one\n\n\ntwo"
 
 
 def test_what_a_model_wants_back_with_its_own_answer_is_not_kept_of_a_continuation() -> None:

@@ -6,7 +6,7 @@ Each is a mistake that somebody has made in a library of this kind, or could mak
 
 from __future__ import annotations
 
-from tools.mutants import of_breaker, of_hedging, of_limits, of_retrying, of_router
+from tools.mutants import of_breaker, of_hedging, of_limits, of_retrying, of_router, of_streams
 
 _BREAKER = (
     "tests/test_breaker.py",
@@ -19,13 +19,14 @@ _BREAKER = (
 )
 _LIMITS = ("tests/test_bulkhead.py", "tests/test_adaptive.py", "tests/test_slots_model.py", "tests/lessons/test_*.py")
 _HEDGE = ("tests/test_hedg*.py", "tests/lessons/test_lessons_hedging.py", "tests/lessons/test_lessons_budgets.py")
+_STREAMS = ("tests/test_stream.py", "tests/test_stream_[ci]*.py", "tests/test_progress.py")
 _ROUTER = ("tests/test_failover*.py", "tests/test_router.py", "tests/lessons/test_*.py")
 
 _TESTS = {
     "adaptive.py": _LIMITS,
     "admission.py": _ROUTER,
     "aimd.py": _LIMITS,
-    "attempts.py": _ROUTER,
+    "attempts.py": (*_STREAMS, *_ROUTER),
     "backoff.py": ("tests/test_backoff.py", "tests/test_retry.py", "tests/lessons/test_lessons_backoff.py"),
     "breaker.py": _BREAKER,
     "budget.py": ("tests/test_budget.py", "tests/lessons/test_lessons_budgets.py", "tests/test_forking.py"),
@@ -39,19 +40,23 @@ _TESTS = {
         "tests/lessons/test_*.py",
     ),
     "failover.py": _ROUTER,
+    "flow.py": _STREAMS,
     "hedge.py": _HEDGE,
     "hedge_delay.py": _HEDGE,
     "latency.py": ("tests/test_latency.py",),
     "limiter.py": ("tests/test_limiter*.py", "tests/lessons/test_lessons_budgets.py"),
     "listeners.py": _BREAKER,
+    "manner.py": _STREAMS,
     "outcome.py": ("tests/test_outcome.py", "tests/lessons/test_*.py"),
     "patience.py": ("tests/test_patience.py", *_ROUTER),
     "phases.py": _BREAKER,
     "race.py": ("tests/test_race.py", "tests/acceptance/test_acceptance_hedging.py"),
     "racing.py": _HEDGE,
     "retrying.py": ("tests/test_retry.py", "tests/lessons/test_*.py"),
+    "router.py": _STREAMS,
     "rules.py": _BREAKER,
     "slots.py": _LIMITS,
+    "stream.py": _STREAMS,
     "windows.py": _BREAKER,
 }
 
@@ -61,5 +66,8 @@ def tests_for(file: str) -> tuple[str, ...]:
     return _TESTS[file]
 
 
-MUTANTS = (*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS, *of_hedging.MUTANTS, *of_router.MUTANTS)
+MUTANTS = (
+    *(*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS),
+    *(*of_hedging.MUTANTS, *of_router.MUTANTS, *of_streams.MUTANTS),
+)
 """Every mutant; a name is used once within a file."""

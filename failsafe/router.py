@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -60,6 +59,9 @@ _HEDGE_THREADS = 32
 
 _CLOSING = 1.0
 """Seconds to wait for hedges that are being called off, and for calls whose deadline has passed."""
+
+_LOOK_AGAIN = 0.5
+"""Seconds between two looks at what the garbage collector has left behind, while the last calls are waited for."""
 
 _router_numbers = itertools.count(1)
 
@@ -593,12 +595,20 @@ class Router:
                 stack.callback(self._hedges.workers.close, _CLOSING)
             for endpoint in self._endpoints:
                 stack.callback(endpoint.transport.close)
-            return self._gate.close(self._until_the_last_deadline() if timeout is None else timeout)
+            return self._wait_for_all(self._until_the_last_deadline() if timeout is None else timeout)
 
-    def _until_the_last_deadline(self) -> float | None:
-        """Seconds until every call under way must have ended; None if one has no deadline."""
-        longest = max((call.time_left for call in self._gate.calls if isinstance(call, Failover)), default=0.0)
-        return None if longest == math.inf else longest + _CLOSING
+    def _wait_for_all(self, left: float) -> bool:
+        """Let nobody in any more, and wait for the others; what the collector leaves behind meanwhile is given back."""
+        while not self._gate.close(min(left, _LOOK_AGAIN)):
+            if left <= _LOOK_AGAIN and not self._left_behind:
+                return False
+            self._settle_left_behind()
+            left = max(0.0, left - _LOOK_AGAIN)
+        return True
+
+    def _until_the_last_deadline(self) -> float:
+        """Seconds until every call under way must have ended; infinite if one has no deadline."""
+        return max((call.time_left for call in self._gate.calls if isinstance(call, Failover)), default=0.0) + _CLOSING
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ from failsafe.models import Failure, Phase
 from failsafe.policy_config import BulkheadConfig, CircuitBreakerConfig
 from failsafe.stream import Stream
 from failsafe.testing import StreamPiece, StreamScript, answer, failing, stalling, streaming
+from tests.acceptance.routers import settles
 from tests.router_bench import Bench
 from tests.stream_bench import CUT, OVERLOADED, broken, delta, nothing_is_held, opened, playing, shown
 from tests.test_failover_safety import on_trial
@@ -481,6 +482,18 @@ def test_closing_the_router_does_not_wait_for_a_stream_that_was_dropped() -> Non
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: next(opened(bench)) and None).result(LONG)
     assert bench.router.close(timeout=0)
+
+
+def test_closing_the_router_gives_back_what_is_collected_while_it_waits() -> None:
+    bench = Bench(streaming("Hel", "lo"))
+    leave_it_in_a_cycle(opened(bench))
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(bench.router.close, LONG)
+        assert settles(lambda: bool(bench.router._gate._closing))
+        names = {"__name__": "failsafe.breaker", "gc": gc}
+        exec("gc.collect()", names)  # in the middle of another call
+        assert closing.result(LONG)
+    assert nothing_is_held(bench)
 
 
 def test_a_stream_that_stalls_after_the_routers_end_is_still_failed_over() -> None:

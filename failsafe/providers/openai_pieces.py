@@ -1,13 +1,13 @@
 """
 Putting together what a stream of the OpenAI dialect brings in pieces: content, tool calls, reasoning details.
 
-Each collector lives for one answer, is not thread-safe, and keeps what the answer says and nothing per piece.
+Each collector lives for one answer, is not thread-safe, and keeps what the answer says and nothing per piece: texts are
+UTF-8 in a ``bytearray``, as ``io.StringIO`` keeps small pieces apart, at some 60 bytes each.
 """
 
 from __future__ import annotations
 
 import json
-from io import StringIO
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,13 +37,13 @@ class ContentPieces:
     def __init__(self) -> None:
         self._kind = ""
         self._parts: list[tuple[str, Any]] = []
-        self._text = StringIO()
+        self._text = bytearray()
 
     def write(self, text: str) -> None:
         """Add a piece of text."""
         if self._kind != _TEXT:
             self._begin(_TEXT)
-        self._text.write(text)
+        self._text += text.encode()
 
     def add(self, content: Any) -> Said:
         """Add a piece of any form: a text, or a list of parts."""
@@ -57,7 +57,7 @@ class ContentPieces:
 
     def text(self) -> str:
         """All the text so far, without thinking."""
-        return "".join(value.getvalue() for kind, value in self._parts if kind == _TEXT)
+        return "".join(value.decode() for kind, value in self._parts if kind == _TEXT)
 
     def whole(self) -> str | list[Any] | None:
         """The content of the message: null without any, and a list only where there was more than text."""
@@ -72,7 +72,7 @@ class ContentPieces:
         elif thought:
             if self._kind != _THINKING:
                 self._begin(_THINKING)
-            self._text.write(thought)
+            self._text += thought.encode()
         elif isinstance(part, dict) and part.get("type") not in (_TEXT, _THINKING, None):
             self._kind = ""
             self._parts.append(("", part))
@@ -80,14 +80,14 @@ class ContentPieces:
 
     def _begin(self, kind: str) -> None:
         self._kind = kind
-        self._text = StringIO()
+        self._text = bytearray()
         self._parts.append((kind, self._text))
 
 
 def _part(kind: str, value: Any) -> Any:
     if not kind:
         return value
-    text = {"type": _TEXT, "text": value.getvalue()}
+    text = {"type": _TEXT, "text": value.decode()}
     return text if kind == _TEXT else {"type": _THINKING, "thinking": [text]}
 
 
@@ -138,9 +138,9 @@ class ToolCallPieces:
 
     def without_arguments(self) -> tuple[ToolCallDelta, ...]:
         """What completes the calls that had no piece of arguments: ``{}``, as for a whole answer. For the end."""
-        bare = [call for call in self._calls if not call.arguments.tell()]
+        bare = [call for call in self._calls if not call.arguments]
         for call in bare:
-            call.arguments.write("{}")
+            call.arguments += b"{}"
         return tuple(ToolCallDelta(index=call.number, arguments="{}") for call in bare)
 
     def whole(self) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ class _Call:
         self.id = identifier
         self.given = ""  # the server's own id for it
         self.name = ""
-        self.arguments = StringIO()
+        self.arguments = bytearray()
         self.extra: dict[str, Any] = {}
 
     def is_not_in(self, given: str, name: str, arguments: str) -> bool:
@@ -186,7 +186,7 @@ class _Call:
             return given != self.given
         if not name or not self.name:
             return False
-        if not self.arguments.tell():
+        if not self.arguments:
             return name != self.name
         return (name != self.name or arguments.lstrip().startswith("{")) and self._has_all()
 
@@ -194,19 +194,19 @@ class _Call:
         """Add what *piece* says."""
         self.given = self.given or given
         self.name = self.name or name
-        self.arguments.write(arguments)
+        self.arguments += arguments.encode()
         if len(piece) > 1:
             self.extra.update({k: value for k, value in piece.items() if k not in _OWN and value is not None})
 
     def whole(self) -> dict[str, Any]:
         """The entry of ``tool_calls``."""
-        function = {"name": self.name, "arguments": self.arguments.getvalue()}
+        function = {"name": self.name, "arguments": self.arguments.decode()}
         return {"id": self.id, "type": "function", **self.extra, "function": function}
 
     def _has_all(self) -> bool:
         """Whether the arguments are one whole JSON object, so that nothing can follow."""
         try:
-            return isinstance(msgspec.json.decode(self.arguments.getvalue()), dict)
+            return isinstance(msgspec.json.decode(self.arguments), dict)
         except (msgspec.DecodeError, RecursionError):
             return False
 
@@ -227,7 +227,7 @@ class ReasoningDetails:
     __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._entries: list[tuple[dict[str, Any], StringIO]] = []
+        self._entries: list[tuple[dict[str, Any], bytearray]] = []
 
     def add(self, details: Any) -> None:
         """Take in the list of one delta."""
@@ -237,20 +237,18 @@ class ReasoningDetails:
 
     def whole(self) -> list[dict[str, Any]]:
         """``reasoning_details`` of the message."""
-        return [_detail(entry, text.getvalue()) for entry, text in self._entries]
+        return [_detail(entry, text.decode()) for entry, text in self._entries]
 
     def _add(self, detail: dict[str, Any]) -> None:
         field = _GROWING.get(text_of(detail.get("type")), "")
-        piece = text_of(detail.get(field))
+        piece = text_of(detail.get(field)).encode()
         if field and self._entries:
             entry, text = self._entries[-1]
             if all(entry.get(key) == detail.get(key) for key in ("type", "index")):
-                text.write(piece)
+                text += piece
                 entry.update({key: value for key, value in detail.items() if value is not None and key != field})
                 return
-        text = StringIO()
-        text.write(piece)
-        self._entries.append((dict(detail), text))
+        self._entries.append((dict(detail), bytearray(piece)))
 
 
 def _detail(entry: dict[str, Any], text: str) -> dict[str, Any]:

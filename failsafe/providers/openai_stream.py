@@ -8,7 +8,6 @@ Source: openai/openai-openapi ``CreateChatCompletionStreamResponse``; what serve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import StringIO
 from typing import Any, Literal
 
 import msgspec
@@ -102,7 +101,7 @@ class OpenAIStream:
         self._choice: dict[str, Any] | None = None  # None until one came
         self._message: dict[str, Any] = {}
         self._content = ContentPieces()
-        self._texts: dict[str, StringIO] = {}
+        self._texts: dict[str, bytearray] = {}
         self._details = ReasoningDetails()
         self._calls = ToolCallPieces()
         self._reason: str | None = None
@@ -217,8 +216,8 @@ class OpenAIStream:
             return ""
         kept = self._texts.get(field)
         if kept is None:
-            kept = self._texts[field] = StringIO()
-        kept.write(piece)
+            kept = self._texts[field] = bytearray()
+        kept += piece.encode()
         return piece
 
     def _read_calls(self, delta: Mapping[str, Any]) -> tuple[ToolCallDelta, ...]:
@@ -319,7 +318,7 @@ class OpenAIStream:
 
     def _message_so_far(self) -> dict[str, Any]:
         message = {"role": "assistant", "content": self._content.whole(), **self._message}
-        message |= {field: text.getvalue() for field, text in self._texts.items()}
+        message |= {field: text.decode() for field, text in self._texts.items()}
         details, calls = self._details.whole(), self._calls.whole()
         if details:
             message["reasoning_details"] = details
@@ -357,9 +356,7 @@ def _note(kept: dict[str, Any], given: Mapping[str, Any], apart: frozenset[str])
 
 def _gather(kept: dict[str, Any], given: Mapping[str, Any], apart: frozenset[str]) -> None:
     """The same for what comes in pieces: lists grow."""
-    lists = {key: value for key, value in given.items() if isinstance(value, list) and key not in apart}
-    for key, value in lists.items():
-        old = kept.setdefault(key, [])
-        if isinstance(old, list):
-            old += value
-    _note(kept, given, apart.union(lists))
+    grown = [key for key in given.keys() - apart if isinstance(given[key], list) and isinstance(kept.get(key), list)]
+    for key in grown:
+        kept[key] += given[key]
+    _note(kept, given, apart.union(grown))

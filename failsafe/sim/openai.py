@@ -202,21 +202,30 @@ def _frame(script: Script, kind: str) -> dict[str, Any]:
 
 def _message(script: Script) -> dict[str, Any]:
     refused = script.finish == "refusal"
-    silent = refused or script.tool_calls or script.finish == "content_filter"
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": None if silent else script.text,
-        "refusal": script.text if refused else None,
-    }
+    content: Any = None if _silent(script) else script.text
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": script.text if refused else None}
     if script.reasoning:
-        message[_reasoning_field(script.vendor)] = script.reasoning
+        message |= _reasoning(script.vendor, script.reasoning)
+    if script.reasoning and script.vendor == "mistral":
+        message["content"] += [{"type": "text", "text": content}] if content else []
     if script.tool_calls:
         message["tool_calls"] = [_tool_call(each) for each in script.tool_calls]
     return message
 
 
-def _reasoning_field(vendor: str) -> str:
-    return "reasoning" if vendor in ("groq", "openrouter") else "reasoning_content"
+def _silent(script: Script) -> bool:
+    """Whether an answer has no content."""
+    return bool(script.tool_calls) or script.finish in ("refusal", "content_filter")
+
+
+def _reasoning(vendor: str, text: str) -> dict[str, Any]:
+    """The fields in which *vendor* shows reasoning, whole or a piece of it."""
+    if vendor == "mistral":
+        return {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]}
+    if vendor == "openrouter":
+        detail = {"type": "reasoning.text", "text": text, "format": "unknown", "index": 0}
+        return {"reasoning": text, "reasoning_details": [detail]}
+    return {"reasoning" if vendor == "groq" else "reasoning_content": text}
 
 
 def _tool_call(each: ToolCall) -> dict[str, Any]:
@@ -262,11 +271,13 @@ def events(script: Script, shape: StreamShape) -> Iterator[Event]:
         filters = [{"prompt_index": 0, "content_filter_results": {}}]
         yield Event({**frame, "id": "", "model": "", "choices": [], "prompt_filter_results": filters})
     for delta, finish in _deltas(script, shape):
-        chunk = frame | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        if finish and script.vendor == "azure":
+            yield Event(frame | {"choices": [_verdict(script)]})  # the filter, which works beside the model
+        chunk = frame | {"choices": [_choice(script.vendor, delta, finish)]}
         if shape.obfuscation:
             chunk["obfuscation"] = "x" * (7 + len(delta) * 3)
-        if finish and script.vendor == "groq":
-            chunk["x_groq"] = {"id": f"req_{script.identifier}", "usage": _usage(script)}
+        if script.vendor == "groq" and (finish or "role" in delta):
+            chunk["x_groq"] = {"id": f"req_{script.identifier}"} | ({"usage": _usage(script)} if finish else {})
         if finish and script.vendor in ("mistral", "deepseek"):
             chunk["usage"] = _usage(script)
         yield Event(chunk)
@@ -276,24 +287,58 @@ def events(script: Script, shape: StreamShape) -> Iterator[Event]:
         yield Event("[DONE]")
 
 
+def _choice(vendor: str, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    if vendor in ("openai", "azure"):
+        choice["logprobs"] = None
+    if vendor == "openrouter":
+        choice |= {"delta": {"role": "assistant", "content": "", **delta}, "native_finish_reason": finish}
+    return choice
+
+
+def _verdict(script: Script) -> dict[str, Any]:
+    """A choice without a delta."""
+    offsets = {"check_offset": 0, "start_offset": 0, "end_offset": len(script.text)}
+    results = {"hate": {"filtered": False, "severity": "safe"}}
+    return {
+        "index": 0, "finish_reason": None, "content_filter_results": results, "content_filter_offsets": offsets,
+    }  # fmt: skip
+
+
 def _deltas(script: Script, shape: StreamShape) -> Iterator[tuple[dict[str, Any], str | None]]:
-    yield {"role": "assistant", "content": ""}, None
+    yield _first_delta(script), None
     for piece in script.reasoning_pieces():
-        yield {_reasoning_field(script.vendor): piece}, None
+        yield _beside(script.vendor, _reasoning(script.vendor, piece), "content"), None
     field = "refusal" if script.finish == "refusal" else "content"
     for piece in script.pieces():
-        yield {field: piece}, None
+        yield _beside(script.vendor, {field: piece}, "reasoning_content"), None
     for index, each in enumerate(script.tool_calls):
-        for delta in _tool_deltas(index, each):
+        for delta in _tool_deltas(script.vendor, index, each):
             yield delta, None
     finish = _finish(script)
     if shape.finish and finish:
         yield {}, finish
 
 
-def _tool_deltas(index: int, each: ToolCall) -> Iterator[dict[str, Any]]:
-    """One tool call: first its id and name, then the arguments in two pieces."""
+def _first_delta(script: Script) -> dict[str, Any]:
+    """The role; llama.cpp, like others that are no vendor, has no content yet, and OpenAI none before tool calls."""
+    delta: dict[str, Any] = {"role": "assistant", "content": ""}
+    if script.vendor == "generic" or (script.vendor == "openai" and _silent(script)):
+        delta["content"] = None
+    return delta | ({"refusal": None} if script.vendor in ("openai", "azure") else {})
+
+
+def _beside(vendor: str, delta: dict[str, Any], field: str) -> dict[str, Any]:
+    """*delta* with an empty *field* where DeepSeek names both text and reasoning."""
+    return {**delta, field: None} if vendor == "deepseek" else delta
+
+
+def _tool_deltas(vendor: str, index: int, each: ToolCall) -> Iterator[dict[str, Any]]:
+    """One tool call: first its id and name, then the arguments in two pieces; Mistral sends it whole."""
     text = each.arguments_text()
+    if vendor == "mistral":
+        yield {"tool_calls": [{"index": index, **_tool_call(each)}]}
+        return
     start = {"name": each.name, "arguments": ""}
     yield {"tool_calls": [{"index": index, "id": each.identifier, "type": "function", "function": start}]}
     for piece in (text[: len(text) // 2], text[len(text) // 2 :]):
@@ -302,7 +347,11 @@ def _tool_deltas(index: int, each: ToolCall) -> Iterator[dict[str, Any]]:
 
 def error_event(body: Any) -> Event:
     """The error *body* as an event of a stream."""
-    return Event(body if isinstance(body, dict) and "error" in body else {"error": body})
+    event = body if isinstance(body, dict) and "error" in body else {"error": body}
+    if isinstance(event["error"], dict) and "metadata" in event["error"]:  # OpenRouter's ends the choice, too
+        choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
+        event = {"object": "chat.completion.chunk", "provider": "Simulated", "choices": [choice], **event}
+    return Event(event)
 
 
 def models(known: Sequence[str]) -> Any:

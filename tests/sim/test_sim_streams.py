@@ -146,6 +146,65 @@ def test_azures_first_chunk_is_empty_and_groq_adds_its_own_usage() -> None:
     assert last["x_groq"]["usage"]["total_tokens"] > 0
 
 
+def test_groq_names_the_request_in_its_first_chunk() -> None:
+    first, *rest = streamed("groq")[:-1]
+    assert first["x_groq"] == {"id": rest[-1]["x_groq"]["id"]}
+    assert all("x_groq" not in chunk for chunk in rest[:-1])
+
+
+def test_azures_filter_has_a_choice_without_a_delta() -> None:
+    *_, verdict, last, _ = streamed("azure")
+    assert "delta" not in verdict["choices"][0]
+    assert verdict["choices"][0]["content_filter_results"]
+    assert last["choices"][0]["finish_reason"] == "stop"
+
+
+def test_the_first_delta_is_that_of_the_vendor() -> None:
+    firsts = {vendor: streamed(vendor)[0]["choices"][0]["delta"] for vendor in ("openai", "generic", "mistral")}
+    assert firsts == {
+        "openai": {"role": "assistant", "content": "", "refusal": None},
+        "generic": {"role": "assistant", "content": None},
+        "mistral": {"role": "assistant", "content": ""},
+    }
+
+
+def test_mistral_puts_thinking_into_the_content_and_sends_tool_calls_whole() -> None:
+    reply = Healthy(text="so", reasoning="hm")
+    chunks = streamed("mistral", reply=reply)[:-1]
+    contents = [chunk["choices"][0]["delta"].get("content") for chunk in chunks]
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    assert contents == ["", [thinking], "so", None]
+    assert chunks[-1]["usage"]["total_tokens"] > 0, "without being asked"
+    with FakeProvider("mistral", behaviour=Behaviour(reply)) as provider:
+        whole = ask(provider).json()["choices"][0]["message"]["content"]
+        assert whole == [thinking, {"type": "text", "text": "so"}]
+        provider.behave(Behaviour(Healthy(tool_calls=1)))
+        chunks = events_in(ask(provider, stream=True, tools=TOOL).content)[:-1]
+        (piece,) = [chunk for chunk in chunks if chunk["choices"][0]["delta"].get("tool_calls")]
+        (call,) = piece["choices"][0]["delta"]["tool_calls"]
+        assert call["function"] == {"name": "search", "arguments": '{"query": "hi"}'}
+        refused = ask(provider, stream=True, stream_options={"include_usage": True})
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["body", "stream_options"]
+
+
+def test_openrouter_says_role_and_native_reason_in_each_chunk_and_ends_the_choice_with_an_error() -> None:
+    chunks = streamed("openrouter", reply=Healthy(text="so", reasoning="hm"))[:-1]
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert {choice["delta"]["role"] for choice in choices} == {"assistant"}
+    assert choices[1]["delta"]["reasoning_details"][0]["text"] == choices[1]["delta"]["reasoning"] == "hm"
+    assert choices[-1]["native_finish_reason"] == "stop"
+    error = streamed("openrouter", error_after=1)[-1]
+    assert (error["error"]["code"], error["choices"][0]["finish_reason"]) == (529, "error")
+
+
+def test_deepseek_names_text_and_reasoning_in_each_delta() -> None:
+    chunks = streamed("deepseek", reply=Healthy(text="so", reasoning="hm"))[:-1]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[1:3] == [{"reasoning_content": "hm", "content": None}, {"content": "so", "reasoning_content": None}]
+    assert chunks[-1]["usage"]["prompt_cache_hit_tokens"] == 0
+
+
 def test_reasoning_comes_before_the_text() -> None:
     chunks = streamed("deepseek", reply=Healthy(text="so", reasoning="hm"))[:-1]
     fields = [next(iter(chunk["choices"][0]["delta"]), None) for chunk in chunks]

@@ -43,6 +43,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True):
         dimensions: How many numbers each vector is to have, or None for as many as the model gives.
         user: Your own id of the end user, for the provider's abuse detection.
         extra: Fields that are passed to every target as they are.
+        extra_for: The dialect that alone is sent ``extra``, or "" for every one.
     """
 
     model: str
@@ -50,6 +51,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: int | None = None
     user: str | None = None
     extra: Mapping[str, Any] = {}
+    extra_for: str = ""
 
     def problem_of(self, vectors: Sequence[Vector]) -> str | None:
         """Why *vectors*, all of one length, are not what this asks for, in words; None if they are."""
@@ -111,6 +113,9 @@ def build_embed_request(
     dimensions: int | None = None,
     user: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    *,
+    extra_for: str = "",
+    place: str = "texts",
 ) -> EmbedRequest:
     """
     Return the checked request. Thread-safe; changes none of its arguments.
@@ -120,7 +125,9 @@ def build_embed_request(
         model: An embedding model, or a name that the settings give to some.
         dimensions: How many numbers each vector is to have (1 to 65,536).
         user: Your own id of the end user.
-        extra: Fields that every target gets as they are.
+        extra: Fields that targets get as they are.
+        extra_for: The dialect whose targets alone get them, or "" for every one.
+        place: What the texts are called where they were given, for the refusal.
 
     Raises:
         InvalidRequest: Something in it no provider would take; the message names the place, the
@@ -135,7 +142,12 @@ def build_embed_request(
     if extra:
         _check_extra(extra)
     return EmbedRequest(
-        model=model, texts=_checked_texts(texts), dimensions=dimensions, user=user, extra=dict(extra or {})
+        model=model,
+        texts=_checked_texts(texts, place),
+        dimensions=dimensions,
+        user=user,
+        extra=dict(extra or {}),
+        extra_for=extra_for,
     )
 
 
@@ -151,15 +163,15 @@ def _check_extra(extra: Mapping[str, Any]) -> None:
             refuse(f"extra[{name!r}]", extra[name], f"this field is not free: {why}")
 
 
-def _checked_texts(texts: object) -> tuple[str, ...]:
+def _checked_texts(texts: object, place: str) -> tuple[str, ...]:
     if isinstance(texts, str):
         texts = (texts,)
     if not isinstance(texts, Sequence) or isinstance(texts, bytes | bytearray):
-        refuse("texts", texts, "a text, or a list of texts, is needed")
+        refuse(place, texts, "a text, or a list of texts, is needed")
     if not 1 <= len(texts) <= MOST_TEXTS:
-        refuse("texts", texts, f"1 to {MOST_TEXTS} texts are needed; split a longer list into several calls")
+        refuse(place, texts, f"1 to {MOST_TEXTS} texts are needed; split a longer list into several calls")
     for index, text in enumerate(texts):
         if not isinstance(text, str) or not text:
-            refuse(f"texts[{index}]", text, "a text that is not empty is needed")
-        check_fits(text, f"texts[{index}]")
+            refuse(f"{place}[{index}]", text, "a text that is not empty is needed")
+        check_fits(text, f"{place}[{index}]")
     return tuple(texts)

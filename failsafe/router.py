@@ -23,7 +23,7 @@ from failsafe.constraints import CallParameters, Constraints, RoutingOptions, ch
 from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline, current_deadline
 from failsafe.embedding import Embed, VectorLengths, as_chat
-from failsafe.embeddings import EmbedReply, build_embed_request
+from failsafe.embeddings import EmbedReply, EmbedRequest, build_embed_request
 from failsafe.encoding import refuse
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
@@ -294,10 +294,7 @@ class Router:
             RouterClosed: The router is closed.
         """
         request = build_embed_request(texts, model, dimensions, user, extra)
-        manner = Embed(request, self._vector_lengths)
-        reply = self._run(as_chat(request), self._deadline(timeout), cancel, options or None, manner)
-        assert isinstance(reply, EmbedReply)  # noqa: S101 -- as its manner makes it
-        return reply
+        return self.ask_embed(request, timeout=timeout, cancel=cancel, options=options)
 
     def ask(
         self,
@@ -341,6 +338,20 @@ class Router:
         except BaseException:
             token.close()
             raise
+
+    def ask_embed(
+        self,
+        request: EmbedRequest,
+        *,
+        timeout: float | Deadline = _AS_CONFIGURED,
+        cancel: CancelToken | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> EmbedReply:
+        """As :meth:`embed`, for a request that :func:`failsafe.embeddings.build_embed_request` has made."""
+        manner = Embed(request, self._vector_lengths)
+        reply = self._run(as_chat(request), self._deadline(timeout), cancel, options or None, manner)
+        assert isinstance(reply, EmbedReply)  # noqa: S101 -- as its manner makes it
+        return reply
 
     def _open(self, passage: Passage) -> Stream:
         """Wait for the first content; without any, for the router's last answer."""

@@ -24,6 +24,21 @@ def test_everything_given_is_kept() -> None:
     assert request.extra == {"input_type": "query"}
 
 
+def test_free_fields_may_be_meant_for_one_dialect() -> None:
+    request = build_embed_request("a", "m", extra={"x": 1}, extra_for="openai")
+    assert request == EmbedRequest(model="m", texts=("a",), extra={"x": 1}, extra_for="openai")
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [(None, "input = None"), ([], "input = <list of 0>"), ([""], "input[0] = ''"), (["\ud800"], "input[0]")],
+)
+def test_texts_are_refused_by_the_name_under_which_they_came(texts: Any, said: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        build_embed_request(texts, "m", place="input")
+    assert str(raised.value).startswith(said)
+
+
 def test_as_many_texts_as_any_provider_takes_are_taken() -> None:
     assert len(build_embed_request(["a"] * 2048, "m").texts) == 2048
 

@@ -25,16 +25,19 @@ CANCEL = "failsafe.cancel"
 """In a request's environ: the :class:`failsafe.CancelToken` that is cancelled when its client is gone."""
 
 _CHAT = "/v1/chat/completions"
+_EMBEDDINGS = "/v1/embeddings"
 _MESSAGES = "/v1/messages"
 _MODELS = "/v1/models"
-_PATHS = f"{_CHAT}, {_MESSAGES}, {_MODELS} and /healthz"
+_PATHS = f"{_CHAT}, {_EMBEDDINGS}, {_MESSAGES}, {_MODELS} and /healthz"
 
 _logger = logging.getLogger("failsafe.gateway")
 
 
 class Gateway:
     """
-    Answers OpenAI's chat completions, Anthropic's messages and the list of models through a router. Thread-safe.
+    Answers OpenAI's chat completions and embeddings, Anthropic's messages and the list of models through a router.
+
+    Thread-safe.
 
     Needs the token for everything but ``/healthz``, and never sends a CORS header. Each request is a line at INFO of
     the logger ``failsafe.gateway``. It puts no bound on how many calls are under way: the server's threads do.
@@ -101,8 +104,8 @@ class Gateway:
         if path == "/healthz":
             return self._health(environ)
         self._guard.check_token(environ)
-        if path in (_CHAT, _MESSAGES):
-            return self._chat(path, environ)
+        if path in (_CHAT, _EMBEDDINGS, _MESSAGES):
+            return self._ask(path, environ)
         if path == _MODELS or path.startswith(f"{_MODELS}/"):
             return self._models(path, environ)
         raise Refused(404, f"there is nothing at this path; there are {_PATHS}")
@@ -116,7 +119,7 @@ class Gateway:
         _allow(environ, "GET", "HEAD")
         return _json(*health(self._router))
 
-    def _chat(self, path: str, environ: Environ) -> HttpAnswer:
+    def _ask(self, path: str, environ: Environ) -> HttpAnswer:
         _allow(environ, "POST")
         body = self._guard.body(environ)
         limit = time_limit(environ, body, self._router.config.timeout)

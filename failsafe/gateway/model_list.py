@@ -8,18 +8,18 @@ from typing import Any
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.provider_rules import preset_of
 
-_OWNER_OF_ALIASES = "failsafe"
+_OWNER_OF_NAMES = "failsafe"
 _LONG_AGO = "1970-01-01T00:00:00Z"
 """When a model appeared that nobody knows the age of; both forms want to be told."""
 
 
 def owners(config: RouterConfig) -> dict[str, str]:
     """
-    Every alias and every model that the settings name, each with the provider that is asked first for it.
+    Every alias, every name of embedding models and every model that the settings name, each with who is asked first.
 
     A provider that goes by a pattern serves more than anybody could list; of such a one the usual model is there.
     """
-    found = dict.fromkeys(config.aliases, _OWNER_OF_ALIASES)
+    found = dict.fromkeys((*config.aliases, *config.embeddings), _OWNER_OF_NAMES)
     for provider in config.ordered:
         for model in provider.known_models or _usual_model(provider):
             found.setdefault(model, provider.name)
@@ -33,10 +33,11 @@ def _usual_model(provider: ProviderConfig) -> tuple[str, ...]:
 
 def owner_of(config: RouterConfig, model: str) -> str | None:
     """Who is asked first for *model*, which need not be listed; None if nobody serves it."""
-    routes = config.targets(model)
+    routes = config.targets(model) or config.embedding_targets(model)
     if not routes:
         return None
-    return _OWNER_OF_ALIASES if model in config.aliases else routes[0].provider.name
+    given = model in config.aliases or model in config.embeddings
+    return _OWNER_OF_NAMES if given else routes[0].provider.name
 
 
 def as_openai(found: Mapping[str, str]) -> dict[str, Any]:

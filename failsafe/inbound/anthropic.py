@@ -40,6 +40,7 @@ class AnthropicFormat:
 
     name = "anthropic"
     request_id_header = "request-id"
+    embeddings = None
 
     def read(self, body: Any, path: str) -> Question:  # noqa: ARG002 -- all is in the body
         """

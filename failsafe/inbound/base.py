@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from failsafe.chunks import Chunk
+from failsafe.embeddings import EmbedReply, EmbedRequest
 from failsafe.models import Message, Reply
 
 
@@ -30,6 +31,37 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, Any] = {}
     stream: bool = False
     stream_usage: bool = False
+
+
+class EmbedQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A request for embeddings, read out of a client's wire format.
+
+    Attributes:
+        request: What is asked.
+        packed: Whether the client wants each vector as base64 of its numbers.
+    """
+
+    request: EmbedRequest
+    packed: bool = False
+
+
+class EmbedFormat(Protocol):
+    """How the clients of a :class:`Format` ask for embeddings. Stateless and thread-safe."""
+
+    path: str
+    """How the path of such a request ends."""
+
+    def read(self, body: Any) -> EmbedQuestion:
+        """
+        The request in a decoded *body*.
+
+        Raises:
+            InvalidRequest: It is no such request; the message names the field in the client's own terms.
+        """
+
+    def write(self, reply: EmbedReply, question: EmbedQuestion) -> dict[str, Any]:
+        """The body of the answer, as the vendor would write it."""
 
 
 class StreamWriter(Protocol):
@@ -56,6 +88,10 @@ class Format(Protocol):
     """As the dialect: ``openai``, ``anthropic`` or ``gemini``."""
     request_id_header: str
     """The header in which its clients look for the id of the request."""
+
+    @property
+    def embeddings(self) -> EmbedFormat | None:
+        """How its clients ask for embeddings; None: such requests are not answered."""
 
     def read(self, body: Any, path: str) -> Question:
         """

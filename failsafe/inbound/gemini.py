@@ -39,6 +39,7 @@ class GeminiFormat:
 
     name = "gemini"
     request_id_header = "x-request-id"
+    embeddings = None
 
     def read(self, body: Any, path: str) -> Question:
         """

@@ -28,6 +28,7 @@ from failsafe.errors import (
     UnsupportedParameter,
 )
 from failsafe.inbound.base import Question
+from failsafe.inbound.openai_embeddings import OpenAIEmbeddings
 from failsafe.inbound.wire import event
 from failsafe.models import Message, Reply, ToolCall, Usage
 from failsafe.parameters import CHECKS
@@ -68,6 +69,7 @@ class OpenAIFormat:
 
     name = "openai"
     request_id_header = "x-request-id"
+    embeddings = OpenAIEmbeddings()
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock

@@ -7,6 +7,7 @@ The shells around it (a requests adapter, the HTTP client of an SDK, a WSGI appl
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from traceback import extract_tb
@@ -17,8 +18,10 @@ import msgspec
 from failsafe import checks
 from failsafe.chunks import OnInterrupt
 from failsafe.deadline import CancelToken, Deadline
+from failsafe.embeddings import EmbedReply
+from failsafe.encoding import refuse
 from failsafe.errors import Cancelled, FailsafeError, InvalidRequest, ProviderFault
-from failsafe.inbound.base import Format, Question, StreamWriter
+from failsafe.inbound.base import EmbedFormat, Format, Question, StreamWriter
 from failsafe.inbound.statuses import retry_after, status_of
 from failsafe.inbound.wire import to_json
 from failsafe.models import ChatRequest, Reply
@@ -128,7 +131,9 @@ class Service:
         self, path: str, body: bytes, *, timeout: float | Deadline | None = None, cancel: CancelToken | None = None
     ) -> HttpAnswer:
         """
-        The answer to a chat request; never raises an ``Exception``: an error is an answer too.
+        The answer to a request for a chat or, where the format has them and *path* asks for them, embeddings.
+
+        Never raises an ``Exception``: an error is an answer too.
 
         Args:
             path: Where it was sent to.
@@ -137,10 +142,13 @@ class Service:
             cancel: Ends the call from another thread.
         """
         try:
-            question = self._format.read(_decoded(body), path)
-            return (
-                self._streamed(question, timeout, cancel) if question.stream else self._whole(question, timeout, cancel)
-            )
+            limits = _limits(timeout, cancel)
+            asked = _decoded(body)
+            embeddings = self._embeddings_at(path)
+            if embeddings is not None:
+                return self._embedded(embeddings, asked, limits)
+            question = self._format.read(asked, path)
+            return self._streamed(question, limits) if question.stream else self._whole(question, limits)
         except Exception as error:  # noqa: BLE001 -- whatever happened, a client is owed an answer in its own format
             return self.refusal(status_of(error), error)
 
@@ -158,21 +166,33 @@ class Service:
             headers |= self._receipt(error.provider, error.request_id)
         return HttpAnswer(status, headers, to_json(self._format.error(status, _shown(error))))
 
-    def _whole(self, question: Question, timeout: float | Deadline | None, cancel: CancelToken | None) -> HttpAnswer:
-        reply = self._router.ask(self._request(question), cancel=cancel, **_timeout(timeout))
+    def _embeddings_at(self, path: str) -> EmbedFormat | None:
+        """What reads a request sent to *path*, if it is one for embeddings."""
+        embeddings = self._format.embeddings
+        asked = embeddings is not None and path.partition("?")[0].rstrip("/").endswith(embeddings.path)
+        return embeddings if asked else None
+
+    def _embedded(self, embeddings: EmbedFormat, body: Any, limits: Mapping[str, Any]) -> HttpAnswer:
+        question = embeddings.read(body)
+        reply = self._router.ask_embed(question.request, **limits)
+        return self._ok(reply, embeddings.write(reply, question))
+
+    def _whole(self, question: Question, limits: Mapping[str, Any]) -> HttpAnswer:
+        reply = self._router.ask(self._request(question), **limits)
+        return self._ok(reply, self._body(reply, question))
+
+    def _ok(self, reply: Reply | EmbedReply, body: Mapping[str, Any]) -> HttpAnswer:
         headers = {"Content-Type": JSON, **self._receipt(reply.provider, reply.request_id)}
-        return HttpAnswer(200, headers, to_json(self._body(reply, question)))
+        return HttpAnswer(200, headers, to_json(body))
 
     def _body(self, reply: Reply, question: Question) -> Mapping[str, Any]:
         """The provider's own body where it speaks the client's format, so that nothing in it is lost."""
         own = reply.provider in self._own and isinstance(reply.raw, Mapping)
         return reply.raw if own and self._format.name not in _IMITATED else self._format.write(reply, question)
 
-    def _streamed(self, question: Question, timeout: float | Deadline | None, cancel: CancelToken | None) -> HttpAnswer:
+    def _streamed(self, question: Question, limits: Mapping[str, Any]) -> HttpAnswer:
         writer = self._format.writer(question)
-        stream = self._router.ask_stream(
-            self._request(question), cancel=cancel, on_interrupt=self._on_interrupt, **_timeout(timeout)
-        )
+        stream = self._router.ask_stream(self._request(question), on_interrupt=self._on_interrupt, **limits)
         headers = {
             "Content-Type": EVENT_STREAM,
             "Cache-Control": "no-cache",
@@ -209,8 +229,13 @@ def _shown(error: Exception) -> Exception:
     return _InternalError()
 
 
-def _timeout(timeout: float | Deadline | None) -> dict[str, Any]:
-    return {} if timeout is None else {"timeout": timeout}
+def _limits(timeout: float | Deadline | None, cancel: CancelToken | None) -> dict[str, Any]:
+    """What ends a call, as the router is told; a timeout is the client's own, and so is the mistake in it."""
+    if timeout is None:
+        return {"cancel": cancel}
+    if not isinstance(timeout, Deadline) and not 0 < timeout < math.inf:
+        refuse("timeout", timeout, "a number of seconds above 0 is needed; None leaves it to the router")
+    return {"cancel": cancel, "timeout": timeout}
 
 
 def _decoded(body: bytes) -> Any:

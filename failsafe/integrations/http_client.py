@@ -2,7 +2,7 @@
 The HTTP client that an SDK is given so that a router answers it: what :mod:`failsafe.integrations.openai` and
 :mod:`failsafe.integrations.anthropic` share.
 
-The SDK stays as it is and only believes that it sends. Of what it would send, the body of a chat request is read, and
+The SDK stays as it is and only believes that it sends. Of what it would send, the body of a request is read, and
 nothing else: its key and its base URL go nowhere.
 """
 
@@ -36,7 +36,7 @@ def sdk_client(
     other_requests: httpx2.BaseTransport | None,
 ) -> httpx2.Client:
     """
-    A client in which *router* answers chat requests of an SDK.
+    A client in which *router* answers an SDK's requests for chats, and those for embeddings where it has some.
 
     Args:
         router: Who asks the providers. It is not closed with the client.
@@ -51,7 +51,8 @@ def sdk_client(
         ConfigError: The SDK is not installed, or *on_interrupt* is wrong.
     """
     library = _library_of(sdk)
-    transport = _Transport(Service(router, form, on_interrupt=on_interrupt), library, chat_path, other_requests)
+    paths = (chat_path,) if form.embeddings is None else (chat_path, form.embeddings.path)
+    transport = _Transport(Service(router, form, on_interrupt=on_interrupt), library, paths, other_requests)
     client: httpx2.Client = library.Client(transport=transport, trust_env=False, follow_redirects=True)
     return client
 
@@ -78,30 +79,31 @@ class _Transport:
     """Answers requests of one HTTP client: its transport, by the methods that one has. Thread-safe."""
 
     def __init__(
-        self, service: Service, library: Any, chat_path: str, other_requests: httpx2.BaseTransport | None
+        self, service: Service, library: Any, paths: tuple[str, ...], other_requests: httpx2.BaseTransport | None
     ) -> None:
         self._service = service
         self._response = library.Response
         # The client insists on a stream of its own library, which alone it closes.
         self._streamed = new_class("StreamedBody", (_StreamedBody, library.SyncByteStream))
-        self._chat_path = chat_path
+        self._paths = paths
         self._other_requests = other_requests
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer to *request*; raises nothing for a chat request."""
+        """The answer to *request*; raises nothing for one that the router answers."""
         path = request.url.path
-        if request.method != "POST" or not path.endswith(self._chat_path):
+        if request.method != "POST" or not path.endswith(self._paths):
             return self._other(request)
         return self._answered(self._service.answer(path, request.read(), timeout=_timeout(request)))
 
     def _other(self, request: httpx2.Request) -> httpx2.Response:
         if self._other_requests is not None:
             return self._other_requests.handle_request(request)
+        answered = " and ".join(f"POST ...{path}" for path in self._paths)
         return self._answered(
             self._service.refusal(
                 404,
                 InvalidRequest(
-                    f"{request.method} {request.url.path} is not answered, only POST ...{self._chat_path} is; "
+                    f"{request.method} {request.url.path} is not answered, only {answered}; "
                     "nothing was sent; give client(router, other_requests=...) a transport to send it through, "
                     "or use a client without failsafe for it"
                 ),

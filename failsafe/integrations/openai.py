@@ -31,15 +31,15 @@ def client(
     router: Router, *, on_interrupt: OnInterrupt = "raise", other_requests: httpx2.BaseTransport | None = None
 ) -> httpx2.Client:
     """
-    The ``http_client`` for an ``OpenAI`` whose chat completions *router* answers, whoever it asks. Thread-safe.
+    The ``http_client`` for an ``OpenAI`` whose chat completions and embeddings *router* answers. Thread-safe.
 
     The SDK's key and base URL are never sent anywhere. The ``timeout`` of the SDK or of one request (the SDK's own
     default is 600 seconds) is the deadline of the whole call, a stream's last piece included; ``timeout=None`` leaves
     it to the router. The SDK repeats nothing, as the router has done so.
 
-    Everything but ``POST .../chat/completions`` (responses, embeddings, files, the list of models) is refused with
-    ``NotFoundError`` unless *other_requests* says otherwise: a program that was moved over must not go on sending its
-    key to an address that nobody has looked at again.
+    Everything but ``POST .../chat/completions`` and ``POST .../embeddings`` (responses, files, the list of models) is
+    refused with ``NotFoundError`` unless *other_requests* says otherwise: a program that was moved over must not go on
+    sending its key to an address that nobody has looked at again.
 
     Args:
         router: Who asks the providers. It is not closed with the client.

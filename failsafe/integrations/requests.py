@@ -1,12 +1,11 @@
 """
-Answers what a ``requests`` session posts to a provider's chat URL through a router.
+Answers what a ``requests`` session posts to a provider's URL for chats or embeddings through a router.
 
 The guide is ``docs/drop-ins.md``.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -36,15 +35,19 @@ _FORMATS: Mapping[str, type[Format]] = {
     "anthropic": AnthropicFormat,
     "gemini": GeminiFormat,
 }
-_CHAT = {"openai": "/chat/completions", "anthropic": "/v1/messages", "gemini": "/models/"}
-"""Where the chat lies below a base URL of each dialect."""
+_PATHS: Mapping[str, tuple[str, ...]] = {
+    "openai": ("/chat/completions", "/embeddings"),
+    "anthropic": ("/v1/messages",),
+    "gemini": ("/models/",),
+}
+"""Where below a base URL of each dialect lies what is answered."""
 
 _REST = {
     "openai": re.compile("/?"),
     "anthropic": re.compile("/?"),
     "gemini": re.compile("[^/]+:(?:generateContent|streamGenerateContent)"),
 }
-"""What of the path follows that in a chat URL."""
+"""What of the path follows that in such a URL."""
 
 # Addresses that the vendors document beside those of the catalogue: api-docs.deepseek.com "Your First API Call" and
 # "Anthropic API"; platform.claude.com "OpenAI SDK compatibility"; ai.google.dev "OpenAI compatibility" and
@@ -68,9 +71,9 @@ def mount(
     urls: Mapping[str, str] | None = None,
 ) -> None:
     """
-    Let *router* answer what *session* posts to a chat URL, in the format of that URL.
+    Let *router* answer what *session* posts to a chat URL, or to OpenAI's for embeddings, in the format of that URL.
 
-    Chat URLs are those of every provider of the router, of every provider in the catalogue, and below *urls*. All
+    These URLs are those of every provider of the router, of every provider in the catalogue, and below *urls*. All
     other requests go where they went before. Mounting again replaces what was mounted; :func:`unmount` takes it
     away. Safe while other threads use the session: each request sees all of it or nothing.
 
@@ -84,7 +87,7 @@ def mount(
         on_interrupt: What happens to a stream that breaks off: ``raise`` (an error event in the stream, as the vendor
             writes it) or ``continue`` (the next provider goes on).
         urls: Further base URLs, each with its dialect (``openai``, ``anthropic`` or ``gemini``): what stands
-            before ``/chat/completions``, ``/v1/messages`` and ``/models/MODEL:generateContent``.
+            before ``/chat/completions``, ``/embeddings``, ``/v1/messages`` and ``/models/MODEL:generateContent``.
 
     Raises:
         ConfigError: *urls* or *on_interrupt* holds what it must not.
@@ -94,7 +97,7 @@ def mount(
     adapters = _without_ours(session)
     mounted: OrderedDict[str, BaseAdapter] = OrderedDict(adapters)
     for prefix, dialect in prefixes.items():
-        mounted[prefix] = _ChatAdapter(prefix, dialect, services[dialect], mounted, adapters.get(prefix))
+        mounted[prefix] = _Adapter(prefix, dialect, services[dialect], mounted, adapters.get(prefix))
     _put(session, mounted)
 
 
@@ -111,7 +114,7 @@ def _without_ours(session: requests.Session) -> OrderedDict[str, BaseAdapter]:
 
 def _beneath(adapter: BaseAdapter) -> BaseAdapter | None:
     """*adapter*, or what it has replaced if it is one of ours."""
-    return adapter.replaced if isinstance(adapter, _ChatAdapter) else adapter
+    return adapter.replaced if isinstance(adapter, _Adapter) else adapter
 
 
 def _put(session: requests.Session, adapters: OrderedDict[str, BaseAdapter]) -> None:
@@ -125,7 +128,8 @@ def _prefixes(router: Router, urls: Mapping[str, str]) -> Iterator[tuple[str, st
     """Each prefix to mount at, with its dialect; what the caller says comes last, and so wins."""
     for base, dialect in _bases(router, urls):
         for spelling in _spellings(base):
-            yield spelling + _CHAT[dialect], dialect
+            for path in _PATHS[dialect]:
+                yield spelling + path, dialect
 
 
 def _bases(router: Router, urls: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -145,13 +149,13 @@ def _spellings(base: str) -> Iterable[str]:
     return {base, base.replace(numeric, named), base.replace(named, numeric)}
 
 
-class _ChatAdapter(BaseAdapter):
+class _Adapter(BaseAdapter):
     """
-    Answers chat requests whose URL begins with one prefix. Thread-safe.
+    Answers requests whose URL begins with one prefix. Thread-safe.
 
     Args:
         prefix: Where it is mounted.
-        dialect: Whose chat lies there.
+        dialect: What is spoken there.
         service: Answers it.
         adapters: All adapters of the session, by prefix.
         replaced: The adapter that had been mounted at the very same prefix.
@@ -181,8 +185,8 @@ class _ChatAdapter(BaseAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """The answer to *request*, of the router if it is a chat, else of the adapter that would have had it."""
-        if not self._is_chat(request):
+        """The answer to *request*, of the router if it is one for it, else of the adapter that would have had it."""
+        if not self._is_ours(request):
             return self._other(request.url or "").send(
                 request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
             )
@@ -194,7 +198,7 @@ class _ChatAdapter(BaseAdapter):
         if self.replaced is not None:
             self.replaced.close()
 
-    def _is_chat(self, request: requests.PreparedRequest) -> bool:
+    def _is_ours(self, request: requests.PreparedRequest) -> bool:
         address = (request.url or "").partition("?")[0].partition("#")[0]
         return request.method == "POST" and self._rest.fullmatch(address[len(self._prefix) :]) is not None
 
@@ -227,10 +231,10 @@ def _body(request: requests.PreparedRequest) -> bytes:
 
 def _seconds(timeout: object) -> float | None:
     """
-    The deadline that *timeout*, in any form that requests takes, stands for.
+    The deadline that *timeout*, in any form that requests takes, stands for; whether it is one, the router says.
 
     Raises:
-        ValueError: It is of no such form.
+        ValueError: It is of no such form; requests raises the same.
     """
     if isinstance(timeout, Timeout):
         timeout = timeout.total if isinstance(timeout.total, int | float) else timeout.read_timeout
@@ -238,9 +242,7 @@ def _seconds(timeout: object) -> float | None:
         if len(timeout) != 2:
             raise ValueError(f"timeout={timeout!r}: a number of seconds, or a pair (connect, read) of them, is needed")
         timeout = timeout[1]
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
         raise ValueError(f"timeout={timeout!r}: a number of seconds above 0 is needed; None leaves it to the router")
     return timeout
 

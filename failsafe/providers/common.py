@@ -7,6 +7,7 @@ import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from failsafe.embeddings import EmbedRequest
 from failsafe.encoding import encode_body
 from failsafe.images import Image, read_image
 from failsafe.models import Adjustment, ChatRequest, Message
@@ -61,7 +62,7 @@ class Changes:
         return tuple(self._noted)
 
 
-def extra_of(request: ChatRequest, dialect: str, changes: Changes) -> Mapping[str, Any]:
+def extra_of(request: ChatRequest | EmbedRequest, dialect: str, changes: Changes) -> Mapping[str, Any]:
     """The call's free fields, if they are meant for *dialect*; none otherwise, which is noted."""
     if request.extra_for in ("", dialect):
         return request.extra

@@ -39,7 +39,7 @@ def build(request: EmbedRequest, target: Target) -> BuiltRequest:
         changes.dropped("user", "Gemini has no equivalent")
     length = length_to_ask_for(request, target, _LENGTH)
     settings = {} if length is None else {_LENGTH: length}
-    settings |= free_fields(request, target, changes)
+    settings |= free_fields(request, target, "gemini", changes)
     model = f"models/{target.model.removeprefix('models/')}"
     requests = [{"model": model, "content": {"parts": [{"text": text}]}, **settings} for text in request.texts]
     return BuiltRequest(

@@ -39,7 +39,7 @@ def build(request: EmbedRequest, target: Target) -> BuiltRequest:
             changes.dropped("user", f"{target.model} refuses it")
         else:
             body["user"] = request.user
-    body |= free_fields(request, target, changes)
+    body |= free_fields(request, target, "openai", changes)
     return BuiltRequest(path=_PATH, body=as_json(body), adjustments=changes.listed())
 
 

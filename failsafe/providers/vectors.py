@@ -14,7 +14,7 @@ import msgspec
 from failsafe.embeddings import Embeddings, EmbedRequest, Vector
 from failsafe.models import Failure, Usage
 from failsafe.providers.base import CannotExpress, Target
-from failsafe.providers.common import Changes
+from failsafe.providers.common import Changes, extra_of
 from failsafe.providers.native import malformed
 
 
@@ -48,13 +48,17 @@ def length_to_ask_for(request: EmbedRequest, target: Target, field: str) -> int 
     raise CannotExpress(f"{target.model} has vectors of one length only{only}")
 
 
-def free_fields(request: EmbedRequest, target: Target, changes: Changes) -> dict[str, Any]:
-    """The call's free fields, without those that *target* refuses; those of the configuration are meant for chats."""
-    refused = refused_by(target)
-    for name in request.extra:
+def free_fields(request: EmbedRequest, target: Target, dialect: str, changes: Changes) -> dict[str, Any]:
+    """
+    The call's free fields, if they are meant for *dialect*, without those that *target* refuses.
+
+    Those of the configuration are meant for chats.
+    """
+    extra, refused = extra_of(request, dialect, changes), refused_by(target)
+    for name in extra:
         if name in refused:
             changes.dropped(name, f"{target.model} refuses it")
-    return {name: value for name, value in request.extra.items() if name not in refused}
+    return {name: value for name, value in extra.items() if name not in refused}
 
 
 def sound_embeddings(given: Sequence[Any], *, model: str = "", usage: Usage | None = None) -> Embeddings | Failure:

@@ -15,10 +15,11 @@ from failsafe.faults import Fault
 from failsafe.gateway import Gateway
 from failsafe.gateway.app import CANCEL
 from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
-from failsafe.testing import SentRequest, answer, failing, refusal, streaming
+from failsafe.testing import SentRequest, answer, failing, refusal, streaming, vectors
 from tests.gateway.asking import BEARER, CHAT, MESSAGES, TOKEN, Got, ask, environ_of
 from tests.router_bench import BROKEN, LIMITED, Bench, Script
 
+EMBED: dict[str, Any] = {"model": "text-embedding-3-small", "input": ["one", "two"]}
 ALONE: dict[str, Any] = {"retry": RetryConfig(max_retries=0)}
 REFUSALS = {"x-should-retry", "content-type", "content-length", "www-authenticate", "allow"}
 
@@ -67,6 +68,24 @@ class TestAnswers:
         assert b" and half" in got.body
         assert got.body.endswith(b"data: [DONE]\n\n")
 
+    def test_embeddings_come_in_openais_form(self) -> None:
+        gateway, bench = gateway_over(BROKEN, vectors([0.5], [0.25]), **ALONE)
+        got = ask(gateway, "/v1/embeddings", json_body=EMBED)
+        assert (got.status, got.headers["x-failsafe-provider"]) == (200, "b")
+        assert [each["embedding"] for each in got.json["data"]] == [[0.5], [0.25]]
+        assert bench.transports["b"].requests[0].body["input"] == EMBED["input"]
+
+    def test_a_request_for_embeddings_may_take_as_long_as_it_says(self) -> None:
+        left: list[float] = []
+
+        def noting(sent: SentRequest) -> Any:
+            left.append(sent.limits.deadline.left)
+            return vectors([0.5], [0.25])
+
+        gateway, _ = gateway_over(noting, of_provider={"timeout": 1000.0}, timeout=60)
+        ask(gateway, "/v1/embeddings", json_body=EMBED, headers={"X-Request-Timeout": "8"})
+        assert left == [8]
+
     @pytest.mark.parametrize(("outcome", "status"), [(BROKEN, 503), (LIMITED, 503), (refusal(400, "bad"), 400)])
     def test_errors_have_a_status_and_are_not_to_be_tried_again(self, outcome: Script, status: int) -> None:
         gateway, _ = gateway_over(outcome, **ALONE)
@@ -109,10 +128,13 @@ class TestWhoIsLetIn:
             {"Cookie": f"token={TOKEN}"},
         ],
     )
-    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/models", "/v1/models/x", "/nothing"])
+    @pytest.mark.parametrize(
+        "path",
+        ["/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/models", "/v1/models/x", "/nothing"],
+    )
     def test_without_the_token_nothing_is_done(self, headers: dict[str, str | None], path: str) -> None:
         gateway, bench = gateway_over(answer())
-        posted = path in ("/v1/chat/completions", "/v1/messages")
+        posted = path in ("/v1/chat/completions", "/v1/embeddings", "/v1/messages")
         got = ask(gateway, path, json_body=MESSAGES if posted else None, token=None, headers=headers)
         assert (got.status, got.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert bench.asked() == {"a": 0}
@@ -242,6 +264,7 @@ class TestWhoIsLetIn:
         ("path", "method", "allowed"),
         [
             ("/v1/chat/completions", "GET", "POST"),
+            ("/v1/embeddings", "GET", "POST"),
             ("/v1/messages", "PUT", "POST"),
             ("/v1/models", "DELETE", "GET, HEAD"),
             ("/v1/models/gpt-4.1", "DELETE", "GET, HEAD"),
@@ -255,7 +278,7 @@ class TestWhoIsLetIn:
 
     def test_what_is_not_there_is_refused_with_what_there_is(self) -> None:
         gateway, _ = gateway_over(answer())
-        for path in ("/", "/v1", "/v1/chat/completions/", "/v1/embeddings", "/V1/models"):
+        for path in ("/", "/v1", "/v1/chat/completions/", "/v1/embeddings/", "/v1/responses", "/V1/models"):
             got = ask(gateway, path)
             assert got.status == 404
             assert "/v1/chat/completions" in got.json["error"]["message"]
@@ -400,6 +423,14 @@ class TestModels:
         assert (got["first_id"], got["last_id"], got["has_more"]) == ("fast", "org/own", False)
         assert {each["type"] for each in got["data"]} == {"model"}
         assert ask(gateway, "/v1/models/fast", headers=version).json["display_name"] == "fast"
+
+    def test_names_of_embedding_models_are_listed_and_found(self) -> None:
+        embedding = {"docs": ["text-embedding-3-small"]}
+        gateway, _ = gateway_over(answer(), embeddings=embedding, each={"a": {"models": ["text-embedding-3-small"]}})
+        listed = {each["id"]: each["owned_by"] for each in ask(gateway, "/v1/models").json["data"]}
+        assert listed == {"docs": "failsafe", "text-embedding-3-small": "a"}
+        for model, owner in listed.items():
+            assert ask(gateway, f"/v1/models/{model}").json["owned_by"] == owner
 
     def test_a_list_may_be_empty(self) -> None:
         gateway, _ = gateway_over(answer())  # a provider that takes every name, and lists none

@@ -16,6 +16,7 @@ import pytest
 from failsafe.chunks import Chunk
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.deadline import CancelToken, Deadline
+from failsafe.embeddings import EmbedReply, EmbedRequest
 from failsafe.errors import (
     AllProvidersFailed,
     AuthenticationFailed,
@@ -43,7 +44,7 @@ from failsafe.inbound.gemini import GeminiFormat
 from failsafe.inbound.openai import OpenAIFormat
 from failsafe.inbound.service import EventStream, HttpAnswer, Service
 from failsafe.inbound.statuses import status_of
-from failsafe.models import ChatRequest, Reply
+from failsafe.models import ChatRequest, Reply, Usage
 from failsafe.router import Router
 from tests.inbound.answers import chunk, reply
 
@@ -99,16 +100,16 @@ class FakeRouter:
         self.config = SimpleNamespace(
             providers=[SimpleNamespace(name="p", dialect="openai"), SimpleNamespace(name="claude", dialect="anthropic")]
         )
-        self.request: ChatRequest | None = None
+        self.request: ChatRequest | EmbedRequest | None = None
         self.arguments: dict[str, Any] = {}
 
-    def ask(self, request: ChatRequest, **arguments: Any) -> Any:
+    def ask(self, request: ChatRequest | EmbedRequest, **arguments: Any) -> Any:
         self.request, self.arguments = request, arguments
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome
 
-    ask_stream = ask
+    ask_stream = ask_embed = ask
 
 
 def service(outcome: Any, form: Format = OPENAI, **settings: Any) -> Service:
@@ -303,6 +304,19 @@ def test_a_foreign_exception_is_logged_by_its_place_and_never_shown(
     assert SECRET.encode() not in cast("bytes", answer.body)
 
 
+@every_format
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf")])
+def test_a_timeout_of_nothing_is_the_clients_mistake(form: Format, timeout: float) -> None:
+    router = FakeRouter(reply())
+    for path in (PATHS[form.name], STREAMING[form.name], "/v1/embeddings"):
+        answer = Service(cast("Router", router), form).answer(
+            path, json.dumps(BODIES[form.name]).encode(), timeout=timeout
+        )
+        assert answer.status == 400
+        assert message_of(answer).startswith(f"timeout = {timeout!r}: a number of seconds above 0 is needed")
+    assert router.request is None
+
+
 def test_an_interrupt_is_no_answer() -> None:
     with pytest.raises(KeyboardInterrupt):
         ask(KeyboardInterrupt())
@@ -312,6 +326,48 @@ def test_an_interrupt_is_no_answer() -> None:
 def test_no_client_can_be_told_to_drop_what_it_has(on_interrupt: Any) -> None:
     with pytest.raises(ConfigError, match="on_interrupt"):
         service(None, on_interrupt=on_interrupt)
+
+
+# -------------------------------------------------------------------------------------------------
+# Embeddings
+# -------------------------------------------------------------------------------------------------
+
+EMBED = json.dumps({"model": "m", "input": ["one", "two"]}).encode()
+EMBEDDED = EmbedReply(
+    vectors=([1.0], [2.0]), provider="p", model="m", asked_model="m", usage=Usage(prompt_tokens=2), request_id="req_1",
+    latency_ms=1.0, attempts=(), skipped=(), adjustments=(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings/", "/v1/embeddings?api-version=1", "/x/embeddings"])
+def test_what_is_sent_to_the_path_for_embeddings_is_answered_with_some(path: str) -> None:
+    router = FakeRouter(EMBEDDED)
+    token = CancelToken()
+    answer = Service(cast("Router", router), OPENAI).answer(path, EMBED, timeout=5, cancel=token)
+    assert answer.headers == {
+        "Content-Type": "application/json", "x-failsafe-provider": "p", "x-request-id": "req_1",
+    }  # fmt: skip
+    assert [each["embedding"] for each in body_of(answer)["data"]] == [[1.0], [2.0]]
+    assert router.request == EmbedRequest(model="m", texts=("one", "two"), extra_for="openai")
+    assert router.arguments == {"timeout": 5, "cancel": token}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/embeddings/x", "/v1/myembeddings", "/v1/x?y=/embeddings"])
+def test_nothing_else_is_taken_for_a_request_for_embeddings(path: str) -> None:
+    answer = service(EMBEDDED).answer(path, EMBED)
+    assert answer.status == 400
+    assert message_of(answer).startswith("messages = ")
+
+
+@pytest.mark.parametrize("form", [ANTHROPIC, GEMINI], ids=lambda form: form.name)
+def test_a_format_without_embeddings_takes_every_path_for_a_chat(form: Format) -> None:
+    assert service(EMBEDDED, form).answer("/v1/embeddings", EMBED).status == 400
+
+
+@pytest.mark.parametrize(("error", "status"), ERRORS, ids=lambda value: type(value).__name__)
+def test_embeddings_are_refused_as_chats_are(error: Exception, status: int) -> None:
+    answer = service(error).answer("/v1/embeddings", EMBED)
+    assert (answer.status, body_of(answer)) == (status, OPENAI.error(status, error))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -502,11 +558,13 @@ def test_a_stream_that_is_closed_while_its_end_comes_ends_without_a_word() -> No
 
 def test_a_service_reads_the_dialects_of_a_real_router() -> None:
     config = RouterConfig(
-        providers=[ProviderConfig(name="mine", base_url="http://127.0.0.1:1/v1", dialect="openai", api_key=None)]
+        providers=[
+            ProviderConfig(name="mine", base_url="http://127.0.0.1:1/v1", dialect="openai", api_key=None, models=["m"])
+        ]
     )
     with Router(config) as router:
         answer = Service(router, OPENAI).answer(
-            PATHS["openai"], json.dumps({**BODIES["openai"], "model": "nowhere:m"}).encode(), timeout=0
+            PATHS["openai"], json.dumps({**BODIES["openai"], "model": "nowhere:m"}).encode()
         )
-    assert answer.status == 500
-    assert "timeout=0" in message_of(answer)
+    assert answer.status == 404
+    assert "no configured provider serves model 'nowhere:m'" in message_of(answer)

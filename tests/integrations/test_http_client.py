@@ -83,7 +83,8 @@ def test_a_chat_request_is_answered_whatever_host_it_was_meant_for(
     ("method", "path"),
     [
         ("GET", "/v1/models"),
-        ("POST", "/v1/embeddings"),
+        ("GET", "/v1/embeddings"),
+        ("POST", "/v1/embeddings/abc"),
         ("POST", "/v1/responses"),
         ("GET", "/v1/chat/completions"),
         ("POST", "/v1/chat/completions/abc"),
@@ -106,7 +107,7 @@ def test_the_sdk_shows_that_refusal_as_its_own_error_at_once(bench: Bench) -> No
         for ask in (
             lambda: list(sdk.models.list()),
             lambda: sdk.responses.create(model="m", input="hi"),
-            lambda: sdk.embeddings.create(model="m", input="hi"),
+            lambda: sdk.images.generate(model="m", prompt="hi"),
         ):
             with pytest.raises(openai.NotFoundError, match="nothing was sent"):
                 ask()

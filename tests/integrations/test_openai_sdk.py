@@ -519,9 +519,18 @@ def test_the_sdks_default_gives_an_answer_more_time_than_the_routers() -> None:
         assert sdk.chat.completions.create(model="fast", messages=HELLO).choices
 
 
-def test_a_timeout_of_nothing_is_refused_in_words(three: Asked) -> None:
-    with openai_over(three.router) as sdk, pytest.raises(openai.InternalServerError, match="timeout=0"):
-        sdk.chat.completions.create(model="fast", messages=HELLO, timeout=0)
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_a_timeout_of_nothing_is_the_clients_mistake(three: Asked, timeout: float) -> None:
+    with openai_over(three.router) as sdk:
+        for ask in (
+            lambda: sdk.chat.completions.create(model="fast", messages=HELLO, timeout=timeout),
+            lambda: sdk.chat.completions.create(model="fast", messages=HELLO, timeout=timeout, stream=True),
+            lambda: sdk.embeddings.create(model="text-embedding-3-small", input="one", timeout=timeout),
+        ):
+            with pytest.raises(openai.BadRequestError, match=r"timeout = .*: a number of seconds above 0") as raised:
+                ask()
+            assert raised.value.type == "invalid_request_error"
+    assert sum(three.count().values()) == 0
 
 
 # -------------------------------------------------------------------------------------------------

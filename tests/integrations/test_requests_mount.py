@@ -427,8 +427,23 @@ def test_without_a_timeout_the_routers_own_holds(backup: FakeProvider) -> None:
             assert session.post(OPENAI, json=OPENAI_BODY, timeout=timeout).status_code == 504  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), True, "5", (1, 2, 3), (1, 0)])
-def test_a_timeout_that_is_none_is_refused_as_requests_does(backup: FakeProvider, timeout: Any) -> None:
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), (1, 0), (5, -0.5)])
+def test_a_timeout_of_nothing_is_refused_in_the_format_of_the_url(backup: FakeProvider, timeout: Any) -> None:
+    with router_over(backup) as router, requests.Session() as session:
+        mount(session, router)
+        for url, body in (
+            (OPENAI, OPENAI_BODY),
+            (ANTHROPIC, ANTHROPIC_BODY),
+            (f"{GEMINI}:generateContent", GEMINI_BODY),
+        ):
+            refused = session.post(url, json=body, timeout=timeout)
+            assert refused.status_code == 400
+            assert ": a number of seconds above 0 is needed" in refused.json()["error"]["message"]
+    assert backup.count() == 0
+
+
+@pytest.mark.parametrize("timeout", [True, "5", (1, 2, 3), (1, "2")])
+def test_what_is_no_timeout_at_all_is_refused_as_requests_does(backup: FakeProvider, timeout: Any) -> None:
     with router_over(backup) as router, requests.Session() as session:
         mount(session, router)
         with pytest.raises(ValueError, match="timeout="):
@@ -483,7 +498,9 @@ CHATS = [
 OTHERS = [
     ("GET", "https://api.openai.com/v1/models"),
     ("GET", OPENAI),
-    ("POST", "https://api.openai.com/v1/embeddings"),
+    ("GET", "https://api.openai.com/v1/embeddings"),
+    ("POST", "https://api.openai.com/v1/embeddings/abc"),
+    ("POST", "https://example.com/v1/embeddings"),
     ("POST", f"{OPENAI}/abc"),
     ("POST", f"{ANTHROPIC}/batches"),
     ("POST", "https://api.anthropic.com/v1/messages/count_tokens"),

@@ -149,6 +149,14 @@ def test_the_only_length_of_a_model_need_not_be_said() -> None:
     assert "dimensions" not in sent("openai", known("openai", "text-embedding-ada-002"), dimensions=1536)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_free_fields_of_one_dialect_are_for_its_targets_alone(dialect: str) -> None:
+    fields: dict[str, Any] = {"extra": {"x": 1}, "extra_for": "openai"}
+    built = build(dialect, **fields)
+    assert (b'"x":1' in built.body) is (dialect == "openai")
+    assert noted(built) == ({} if dialect == "openai" else {"x": "dropped"})
+
+
 def test_anthropic_has_no_embeddings() -> None:
     with pytest.raises(CannotExpress, match="anthropic has no embeddings"):
         embedder_for("anthropic")

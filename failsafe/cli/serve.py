@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _TOKEN_ENV = "FAILSAFE_SERVE_TOKEN"  # noqa: S105 - the name of a variable
 _GRACE = 10.0
 """Seconds that calls under way are given to end when the gateway is told to stop."""
+_A_MOMENT = 0.1
+"""Seconds for which waiting is not worth a word."""
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be recognised
 
 
@@ -86,8 +88,10 @@ def serve(
                 _refuse_itself(config, server)
                 _introduce(server, router, token if name is None else f"${name}", remote=not is_loopback(host))
                 wait(stopped, lambda: server.is_alive)
-            finally:
-                _stop(server)
+                _let_end(server)
+            finally:  # whatever interrupts, even the wait for the calls: the router's own end waits for them
+                server.cancel()
+                server.stop()
         if not stopped.is_set():
             raise click.ClickException("the gateway's loop has ended by itself; start it again")
 
@@ -122,7 +126,9 @@ def _listening(gateway: Gateway, host: str, port: int, threads: int) -> GatewayS
         try:
             return GatewayServer(gateway, host=host, port=port, threads=threads)
         except OSError as error:
-            reason = error.strerror or str(error)
+            # Looked up again, as Python adds the address to the words of some, and the resolver has numbers of its own.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
         raise click.UsageError(f"cannot listen on {host}, port {port} ({reason})")
     raise click.ClickException(f"failsafe serve needs {missing}; pip install 'failsafe-llm[serve]'")
 
@@ -153,11 +159,9 @@ def _introduce(server: GatewayServer, router: Router, token: str, *, remote: boo
     click.echo(f"Ctrl+C or kill {os.getpid()} stops it", err=True)
 
 
-def _stop(server: GatewayServer) -> None:
-    calls = server.under_way
-    if calls:
-        words = "1 call" if calls == 1 else f"{calls} calls"
-        click.echo(f"waiting up to {_GRACE:g} s for {words} under way; Ctrl+C again does not wait", err=True)
+def _let_end(server: GatewayServer) -> None:
+    if not server.drain(_A_MOMENT):
+        click.echo(f"calls under way have {_GRACE:g} s to end; Ctrl+C again ends them at once", err=True)
     server.stop(_GRACE)
 
 

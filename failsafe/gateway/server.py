@@ -91,6 +91,15 @@ class GatewayServer:
         """How many connections wait for an answer."""
         return sum(bool(channel.requests) for channel in list(self._server.active_channels.values()))
 
+    def drain(self, seconds: float) -> bool:
+        """Take no more requests, and say whether those under way have ended within *seconds*."""
+        self._in_loop(self._refuse_new)
+        return _ended_within(self._server.task_dispatcher, seconds)
+
+    def cancel(self) -> None:
+        """End every call under way, and every one that is still to come."""
+        self._token.cancel()
+
     def stop(self, grace: float = 0.0) -> None:
         """
         Take no more requests, let those under way end within *grace* seconds, and cancel the others.
@@ -104,20 +113,17 @@ class GatewayServer:
                 self._stopped = True
 
     def _stop(self, grace: float) -> None:
-        self._in_loop(self._refuse_new)
+        self.drain(grace)
+        self.cancel()
         dispatcher = self._server.task_dispatcher
-        try:
-            _ended_within(dispatcher, grace)
-        finally:  # an interrupt means: now
-            self._token.cancel()
-        if _ended_within(dispatcher, _CALLED_OFF):
-            for channel in dispatcher.queue:  # those that nobody has begun to answer
-                channel.cancel()
-            self._ends_at = SYSTEM_CLOCK.monotonic() + _FLUSHING
-            self._in_loop(self._hang_up)
-            self._loop.join(2 * _FLUSHING)
-            wasyncore.close_all(self._map)
-        # Else a thread may still write to the loop's own descriptors, which must then stay open.
+        if not _ended_within(dispatcher, _CALLED_OFF):
+            return  # a thread may still write to the loop's own descriptors, which must then stay open
+        for channel in dispatcher.queue:  # those that nobody has begun to answer
+            channel.cancel()
+        self._ends_at = SYSTEM_CLOCK.monotonic() + _FLUSHING
+        self._in_loop(self._hang_up)
+        self._loop.join(2 * _FLUSHING)
+        wasyncore.close_all(self._map)
 
     def _in_loop(self, action: Callable[[], None]) -> None:
         self._server.trigger.pull_trigger(action)

@@ -159,7 +159,7 @@ def test_no_new_connection_is_taken_while_it_ends(cloud: FakeCloud) -> None:
 def can_connect(server: GatewayServer) -> bool:
     try:
         socket.create_connection((server.host, server.port), timeout=PATIENCE).close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset where the listener ended before it was taken
         return False
     return True
 

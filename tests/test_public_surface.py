@@ -16,7 +16,7 @@ from failsafe import errors
 ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = {"msgspec", "requests", "urllib3"}
-EXTRAS = {"PySide6", "click", "keyring", "pyqtgraph", "rich"}
+EXTRAS = {"PySide6", "click", "flask", "keyring", "pyqtgraph", "rich", "waitress", "werkzeug"}
 
 
 def run(code: str) -> str:

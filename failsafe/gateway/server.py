@@ -105,25 +105,24 @@ class GatewayServer:
         Take no more requests, let those under way end within *grace* seconds, and cancel the others.
 
         Returns when all is closed: at most *grace* and four seconds later. Clients whose calls are cancelled are told
-        so in their own format. Stopping again does nothing.
+        so in their own format. Stopping again does nothing, or what was not done before a call ended that would not.
         """
         with self._stopping:
-            if not self._stopped:
-                self._stop(grace)
-                self._stopped = True
+            self._stopped = self._stopped or self._stop(grace)
 
-    def _stop(self, grace: float) -> None:
+    def _stop(self, grace: float) -> bool:
         self.drain(grace)
         self.cancel()
         dispatcher = self._server.task_dispatcher
         if not _ended_within(dispatcher, _CALLED_OFF):
-            return  # a thread may still write to the loop's own descriptors, which must then stay open
+            return False  # a thread may still write to the loop's own descriptors, which must then stay open
         for channel in dispatcher.queue:  # those that nobody has begun to answer
             channel.cancel()
         self._ends_at = SYSTEM_CLOCK.monotonic() + _FLUSHING
         self._in_loop(self._hang_up)
         self._loop.join(2 * _FLUSHING)
         wasyncore.close_all(self._map)
+        return True
 
     def _in_loop(self, action: Callable[[], None]) -> None:
         self._server.trigger.pull_trigger(action)

@@ -176,6 +176,29 @@ def test_a_request_that_nobody_had_begun_to_answer_is_dropped_at_the_end(cloud: 
                 second.result(PATIENCE)
 
 
+def test_a_call_that_will_not_end_keeps_what_it_needs_until_it_does(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("failsafe.gateway.server._CALLED_OFF", 0.05)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def deaf(_event: object) -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+
+    config = loader.parse(tomllib.loads(cloud.as_toml()))
+    with Router(config) as router, GatewayServer(Gateway(router, TOKEN)) as server:
+        router.on_event(deaf, sync=True)  # the caller's own code, which no token can end
+        with in_background(lambda: post(server)) as response:
+            assert begun.wait(PATIENCE)
+            server.stop()
+            assert server.is_alive
+            go_on.set()
+            assert response.result(PATIENCE).status_code in (200, 503)
+        server.stop(grace=PATIENCE)
+        assert not server.is_alive
+
+
 def test_ending_twice_does_nothing(cloud: FakeCloud) -> None:
     with serving(cloud) as server:
         server.stop()

@@ -232,9 +232,13 @@ def _check_together(parameters: Mapping[str, Any]) -> None:
             refuse("tool_choice.function.name", choice["function"]["name"], f"one of the tools is needed: {known}")
 
 
-def check_extra(extra: Mapping[str, Any]) -> None:
+_OWN_NAMES = {"anthropic": frozenset({"stop_sequences"})}
+"""What a client who speaks a dialect may give in its own name: it takes more there than the parameter does."""
+
+
+def check_extra(extra: Mapping[str, Any], dialect: str = "") -> None:
     """
-    Refuse what ``extra`` must not hold.
+    Refuse what ``extra``, which is for targets of *dialect* alone or for all (""), must not hold.
 
     Raises:
         InvalidRequest: It is no mapping, shadows something that failsafe sends itself, or holds
@@ -247,6 +251,6 @@ def check_extra(extra: Mapping[str, Any]) -> None:
             refuse("a key of extra", name, "the name of a field is needed")
         if name in _NOT_EXTRA:
             refuse(f"extra[{shown(name)}]", extra[name], f"this field is not free: {_NOT_EXTRA[name]}")
-        if name in CHECKS or name in _OTHER_NAMES:
+        if name in CHECKS or (name in _OTHER_NAMES and name not in _OWN_NAMES.get(dialect, ())):
             refuse(f"extra[{shown(name)}]", extra[name], f"use the parameter {_OTHER_NAMES.get(name, name)}= instead")
     check_fits(extra, "extra")

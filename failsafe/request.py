@@ -59,7 +59,7 @@ def build_request(
     if parameters:
         parameters = check_parameters(parameters)
     if extra:
-        check_extra(extra)
+        check_extra(extra, extra_for)
     checked, needs = _checked_messages(messages)
     return ChatRequest(
         model=model,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from failsafe.encoding import refuse
+from failsafe.encoding import refuse, shown
+from failsafe.errors import InvalidRequest
 from failsafe.inbound.base import Question
 from failsafe.inbound.fields import (
     MOST_STOPS,
@@ -32,7 +33,7 @@ from failsafe.parameters import REASONING_EFFORTS
 
 _READ = frozenset({
     "model", "messages", "system", "max_tokens", "temperature", "top_p", "stop_sequences", "tools", "tool_choice",
-    "output_config", "thinking", "metadata", "stream", "mcp_servers", "container",
+    "output_config", "thinking", "metadata", "stream", "mcp_servers", "container", "compaction", "thread",
 })  # fmt: skip
 _ONLY_ANTHROPIC = "only Anthropic runs this, and whoever answers in its place would answer without it; leave it out"
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -41,6 +42,14 @@ _UNTOLD = "high"  # what Anthropic's models do when they are told no effort
 _PORTABLE = frozenset({"text", "tool_use"})
 
 Fields = Mapping[str, Any]
+
+
+class ThreadRefused(InvalidRequest):
+    """
+    The client wants the server to hold the conversation, and to send only what is new of it from then on.
+
+    No provider in another's place has it. The SDK's own tool runner asks for it, and goes on without once it is told.
+    """
 
 
 def read_question(body: Any) -> Question:
@@ -52,9 +61,17 @@ def read_question(body: Any) -> Question:
     """
     if not isinstance(body, Mapping):
         refuse("body", body, "a JSON object is needed")
-    for name in ("mcp_servers", "container"):
+    if body.get("thread"):
+        raise ThreadRefused(
+            f"thread = {shown(body['thread'])}: nobody here holds a conversation; "
+            "send the whole of it without thread; nothing was sent"
+        )
+    for name in ("mcp_servers", "container", "compaction"):
         if body.get(name):
             refuse(name, body[name], _ONLY_ANTHROPIC)
+    bill_to = object_of(body.get("billing_policy"), "billing_policy").get("bill_to")
+    if bill_to not in (None, "self"):
+        refuse("billing_policy.bill_to", bill_to, "self is needed: who answers bills the owner of the key here")
     model = text_in(body, "model", "")
     return Question(
         model=model,
@@ -70,7 +87,12 @@ def _extra(body: Fields) -> dict[str, Any]:
     extra = own_fields(body, _READ, "Anthropic's Messages API")
     config = object_of(body.get("output_config"), "output_config")
     left = {name: value for name, value in config.items() if name not in ("effort", "format") and value is not None}
-    return {**extra, "output_config": left} if left else extra
+    if left:
+        extra["output_config"] = left
+    stops = list_of(body.get("stop_sequences"), "stop_sequences")
+    if len(stops) > MOST_STOPS:
+        extra["stop_sequences"] = stops  # Anthropic itself takes more than is passed on to all
+    return extra
 
 
 def _parameters(body: Fields) -> dict[str, Any]:
@@ -248,6 +270,8 @@ class _Conversation:
         for index, block in enumerate(blocks):
             if block.get("type") == "text":
                 said.append(_text_part(block, f"{place}[{index}]"))
+            elif block.get("type") == "compaction" and isinstance(block.get("content"), str):
+                said.append({"type": "text", "text": block["content"]})  # all that is left of what was said before
             elif block.get("type") == "tool_use":
                 calls.append(self._call(block, f"{place}[{index}]"))
         message: dict[str, Any] = {"role": "assistant", "content": content_of(said)}

@@ -212,11 +212,19 @@ def _own_blocks(message: Message, calls: Sequence[PastCall], target: Target) -> 
     stored = (own_data(message, target) or {}).get("content")
     if not isinstance(stored, list | tuple) or not all(isinstance(block, Mapping) for block in stored):
         return None
-    text = "".join(plain_text([block]) for block in stored if block.get("type") == "text")
+    text = "".join(map(_said, stored))
     uses = [(use.get("id"), use.get("name"), use.get("input") or {}) for use in stored if use.get("type") == "tool_use"]
     if text != plain_text(message.get("content")) or uses != [(call.id, call.name, call.arguments) for call in calls]:
         return None
     return [dict(block) for block in stored if block.get("type") != "text" or text_of(block.get("text")).strip()]
+
+
+def _said(block: Mapping[str, Any]) -> str:
+    """What of *block* a model of another vendor would be given as text: a text, or the summary of what was before."""
+    kind = block.get("type")
+    if kind == "compaction":
+        return plain_text(block.get("content"))
+    return plain_text([block]) if kind == "text" else ""
 
 
 def _with_ids(blocks: list[Block], ids: Sequence[str]) -> list[Block]:

@@ -106,6 +106,8 @@ SAME: dict[str, dict[str, Any]] = {
     "signed thinking": body(HELLO, assistant(*SIGNED, {"type": "text", "text": "Yes."}), HELLO),
     "signed thinking before a tool": body(HELLO, assistant(*SIGNED, USE), user(result()), tools=[WEATHER]),
     "thinking alone": body(HELLO, assistant(*SIGNED), HELLO),
+    "more stops than others take": body(stop_sequences=["a", "b", "c", "d", "e", "f"]),
+    "compacted": body(HELLO, assistant({"type": "compaction", "content": "They said hello."}), HELLO),
     "Anthropic's own": body(top_k=5, service_tier="standard_only", **CACHED, context_management={"edits": []}),
 }  # fmt: skip
 
@@ -275,6 +277,10 @@ NOT_READ: list[tuple[Any, str]] = [
     (body(output_config={"format": {"type": "json"}}), "output_config.format"),
     (body(mcp_servers=[{"url": "https://example.com"}]), "mcp_servers"),
     (body(container="c-1"), "container"),
+    (body(compaction={"type": "summarize"}), "compaction"),
+    (body(billing_policy={"type": "billing_policy", "bill_to": "user_profile"}), "billing_policy.bill_to"),
+    (body(thread={"type": "create"}), "thread"),
+    (body(thread={"type": "continue", "previous_message_id": "msg_1"}), "thread"),
     (body(n=2), "n"),
     (body(seed=5), "seed"),
     (body(max_completion_tokens=5), "max_completion_tokens"),
@@ -310,6 +316,14 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
 def test_any_history_is_sent_to_anthropic_as_it_was(history: list[dict[str, Any]]) -> None:
     given = body(*history, tools=[WEATHER])
     assert rebuilt(FORMAT.read(copy.deepcopy(given), PATH)) == given
+
+
+def test_what_was_compacted_is_read_by_models_of_other_vendors_too() -> None:
+    """It stands for all that was said before: without it they would answer as if nothing had been."""
+    summary = assistant({"type": "compaction", "content": "They said hello.", "signature": "c2ln"})
+    assert FORMAT.read(body(summary, HELLO), PATH).messages[0]["content"] == "They said hello."
+    failed = assistant({"type": "compaction", "content": None}, {"type": "text", "text": "hi"})
+    assert FORMAT.read(body(failed, HELLO), PATH).messages[0]["content"] == "hi"
 
 
 JSON = st.recursive(

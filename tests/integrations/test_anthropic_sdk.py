@@ -74,6 +74,36 @@ def test_a_stream_of_any_dialect_is_put_together_by_the_sdk(vendor: str) -> None
 
 
 @every_vendor
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_tool_runner_sends_the_whole_history_as_nobody_holds_it_for_the_sdk(vendor: str, stream: bool) -> None:
+    """By default it asks the server to hold the conversation, and sends only what is new, unless it is refused."""
+    with asked(vendor) as providers, anthropic_over(providers.router) as sdk:
+        providers[vendor].behave(Behaviour(Healthy(tool_calls=1, tool_arguments={"query": "Paris"})))
+
+        @anthropic.beta_tool
+        def weather(query: str) -> str:
+            """The weather in a city."""
+            providers[vendor].behave(Behaviour(Healthy()))
+            return f"18 degrees in {query}"
+
+        runner: Any = sdk.beta.messages.tool_runner(**ASK, tools=[weather], stream=stream)
+        message = runner.until_done()
+        last = str(providers[vendor].requests[-1].decoded)
+    assert text_of(message).startswith(f"provider {vendor} says")
+    assert "18 degrees in Paris" in last
+    assert "hello" in last
+
+
+def test_a_thread_is_refused_as_the_sdk_knows_it_and_no_turn_is_answered_without_those_before_it() -> None:
+    with asked("anthropic") as providers, anthropic_over(providers.router) as sdk:
+        thread = sdk.beta.messages.thread(max_tokens=100, model="fast")
+        with pytest.raises(anthropic.BadRequestError, match="nobody here holds a conversation") as caught:
+            thread.send({"role": "user", "content": "hello"})
+        assert providers.count() == {"anthropic": 0}
+    assert type(caught.value).__name__ == "ThreadUnsupportedRequestError"
+
+
+@every_vendor
 @pytest.mark.parametrize("number", [1, 2])
 def test_tools_are_called_one_or_several_at_once_and_told_what_they_found(vendor: str, number: int) -> None:
     with asked(vendor) as providers, anthropic_over(providers.router) as sdk:

@@ -73,6 +73,7 @@ class Stream:
     Attributes:
         provider: The configured name of the provider that answers now.
         model: The model id it was asked for.
+        request_id: Its id of the request, for its support desk; None where it gives none.
     """
 
     def __init__(self, passage: Passage, start: Opened | Reply) -> None:
@@ -84,14 +85,14 @@ class Stream:
         self._opened: Opened | None = None
         self._ended = isinstance(start, Reply)
         self._closer: int | None = None  # the thread that wants no more of it
-        self._parents: Opened | None = None  # in a forked child: what the parent goes on with
+        self._parents: tuple[Opened | None] | None = None  # in a forked child: what the parent goes on with
         if isinstance(start, Reply):  # the router's own last answer
             self._response = start
-            self.provider, self.model = start.provider, start.model
+            self.provider, self.model, self.request_id = start.provider, start.model, start.request_id
             self._ready.extend((_as_chunk(start), self._last_chunk(start)))
         else:
             self._opened = start
-            self.provider, self.model = _who(start)
+            self.provider, self.model, self.request_id = _who(start)
         self._start_afresh()
         forking.register(self)
 
@@ -101,8 +102,8 @@ class Stream:
     def _after_fork(self) -> None:
         """Leave the socket, and all that is held for it, to the parent; nothing is closed here, which could block."""
         self._start_afresh()
-        if self._opened is not None:
-            self._parents, self._opened, self._ended = self._opened, None, True
+        if not self._ended:
+            self._parents, self._opened, self._ended = (self._opened,), None, True
 
     def __iter__(self) -> Self:
         return self
@@ -237,7 +238,7 @@ class Stream:
             self._raise(opened, failure.fault, failure.message, f"nobody else could take over: {why}")
         assert isinstance(following, Opened)  # noqa: S101 -- a call that asks for streams is given streams
         self._opened = following
-        self.provider, self.model = _who(following)
+        self.provider, self.model, self.request_id = _who(following)
         self._space = ""
         if not begun:
             self._collector.clear()
@@ -369,8 +370,8 @@ def _amid_our_own_code() -> bool:
     return False
 
 
-def _who(opened: Opened) -> tuple[str, str]:
-    return opened.course.endpoint.name, opened.course.model
+def _who(opened: Opened) -> tuple[str, str, str | None]:
+    return opened.course.endpoint.name, opened.course.model, opened.flow.request_id
 
 
 def _as_chunk(reply: Reply) -> Chunk:

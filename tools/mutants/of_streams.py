@@ -83,7 +83,7 @@ _TOLD = (
     Mutant(
         "a forked child reads on at its parent's socket",
         "stream.py",
-        "        if self._opened is not None:\n            self._parents,",
+        "        if not self._ended:\n            self._parents,",
         "        if False:\n            self._parents,",
     ),
     Mutant(

@@ -110,6 +110,11 @@ class Flow:
         """Bytes of the body read off the wire."""
         return self._opened.bytes_received
 
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the request."""
+        return request_id(self._opened.headers, self._config.keys)
+
     def begin(self) -> Failure | None:
         """Wait for the first content; None: it is there, or the whole answer is, and :meth:`next` gives it."""
         outcome = self._first()
@@ -204,7 +209,7 @@ class Flow:
         self._judged = Answered(
             answer=read,
             status=self._opened.status,
-            request_id=request_id(self._opened.headers, self._config.keys),
+            request_id=self.request_id,
             bytes_received=self._opened.bytes_received,
         )
         return self._judged
@@ -223,7 +228,7 @@ class Flow:
             failure,
             message=mask(failure.message, self._config.keys),
             status=failure.status or self._opened.status,
-            request_id=failure.request_id or request_id(self._opened.headers, self._config.keys),
+            request_id=failure.request_id or self.request_id,
             bytes_received=self._opened.bytes_received,
         )
         return self._judged

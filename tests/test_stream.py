@@ -541,6 +541,24 @@ CACHED = Reply(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(("headers", "request_id"), [({"x_request_id": "req-1"}, "req-1"), ({}, None)])
+def test_the_providers_id_of_the_request_is_known_from_the_first_content_on(
+    headers: dict[str, str], request_id: str | None
+) -> None:
+    stream = opened(Bench(streaming("Hel", "lo", **headers)))
+    assert stream.request_id == request_id
+    next(stream)
+    assert stream.request_id == request_id
+    stream.close()
+    assert stream.request_id == request_id
+
+
+def test_a_key_in_the_id_of_a_request_is_not_shown() -> None:
+    with opened(Bench(streaming("Hel", x_request_id="for-key-of-a"))) as stream:
+        assert stream.request_id is not None
+        assert "key-of-a" not in stream.request_id
+
+
 @pytest.mark.parametrize("last", ["call us", lambda request, error: CACHED])
 def test_the_routers_own_last_answer_comes_as_a_stream(last: LastAnswer) -> None:
     bench = Bench(failing(Fault.NETWORK), fallback=last)
@@ -553,6 +571,7 @@ def test_the_routers_own_last_answer_comes_as_a_stream(last: LastAnswer) -> None
     assert tuple(each.name for each in chunk.tool_calls) == tuple(call.name for call in reply.tool_calls)
     assert (end.finish_reason, end.usage, end.text) == (reply.finish_reason, reply.usage, "")
     assert stream.provider == reply.provider == chunk.provider
+    assert stream.request_id == reply.request_id
     assert bench.router._gate.inside == 0
     assert list(stream) == []
 

@@ -371,6 +371,14 @@ def test_the_next_provider_is_given_what_there_is_and_told_to_go_on() -> None:
     assert len(conversation) == 2
 
 
+@pytest.mark.parametrize("on_interrupt", ["continue", "restart"])
+def test_the_id_of_the_request_is_that_of_whoever_answers_now(on_interrupt: str) -> None:
+    bench = Bench(streaming("Hel", CUT, finish=None, x_request_id="req-a"), streaming("lo", x_request_id="req-b"))
+    stream = opened(bench, on_interrupt=on_interrupt)
+    assert [(chunk.provider, stream.request_id) for chunk in stream] == [("a", "req-a"), *[("b", "req-b")] * 3]
+    assert stream.request_id == stream.response.request_id == "req-b"
+
+
 def test_continuations_that_break_off_are_continued_in_turn() -> None:
     bench = Bench((cut("one "), streaming("four")), cut("two "), cut("three "))
     stream = opened(bench, on_interrupt="continue")

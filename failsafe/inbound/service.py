@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, NamedTuple, Self
@@ -24,7 +24,7 @@ from failsafe.errors import Cancelled, FailsafeError, InvalidRequest, ProviderFa
 from failsafe.inbound.base import EmbedFormat, Format, Question, StreamWriter
 from failsafe.inbound.statuses import retry_after, status_of
 from failsafe.inbound.wire import to_json
-from failsafe.models import ChatRequest, Reply
+from failsafe.models import ChatRequest, Message, Reply
 from failsafe.request import build_request
 from failsafe.router import Router
 from failsafe.stream import Stream
@@ -197,19 +197,42 @@ class Service:
             "Content-Type": EVENT_STREAM,
             "Cache-Control": "no-cache",
             "X-Accel-Buffering": "no",
-            **self._receipt(stream.provider, None),
+            **self._receipt(stream.provider, stream.request_id),
         }
         return HttpAnswer(200, headers, EventStream(stream, writer))
 
     def _request(self, question: Question) -> ChatRequest:
-        return build_request(
-            question.messages, question.model, question.parameters, question.extra, extra_for=self._format.name
-        )
+        messages = self._claimed(question) if any(map(_is_unclaimed, question.messages)) else question.messages
+        return build_request(messages, question.model, question.parameters, question.extra, extra_for=self._format.name)
+
+    def _claimed(self, question: Question) -> Sequence[Message]:
+        """
+        The messages of *question*, in which what a model wants back is that of the model behind the name asked for.
+
+        A vendor's own format has no place to say who answered, and needs none where there is no alias. Whose it was
+        cannot be told where several of that vendor's models are behind it; then it fits none and is left out.
+        """
+        routes = self._router.config.targets(question.model)
+        models = {each for route in routes if route.provider.dialect == self._format.name for each in route.models}
+        if len(models) != 1:
+            return question.messages
+        model = models.pop()
+        return [_given_by(model, each) if _is_unclaimed(each) else each for each in question.messages]
 
     def _receipt(self, provider: str | None, request_id: str | None) -> dict[str, str]:
         """Who answered; what a foreign server calls its answer is left out where no header can say it."""
         named = {PROVIDER_HEADER: provider, self._format.request_id_header: request_id}
         return {name: value for name, value in named.items() if value and value.isascii() and value.isprintable()}
+
+
+def _is_unclaimed(message: Any) -> bool:
+    """Whether *message* holds what a model wants back, and not whose it is."""
+    packed = message.get("provider_data") if isinstance(message, Mapping) else None
+    return isinstance(packed, Mapping) and "provider" not in packed
+
+
+def _given_by(model: str, message: Message) -> Message:
+    return {**message, "provider_data": {**message["provider_data"], "model": model}}
 
 
 class _InternalError(Exception):

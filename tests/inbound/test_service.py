@@ -66,7 +66,7 @@ class FakeStream:
     def __init__(self, *pieces: Any, response: Reply | None = None) -> None:
         self._pieces = iter(pieces)
         self._response = response
-        self.provider = "p"
+        self.provider, self.request_id = "p", "req_1"
         self.closed = 0
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -387,9 +387,17 @@ def test_a_stream_is_never_kept_by_anything_in_between() -> None:
             "Cache-Control": "no-cache",
             "X-Accel-Buffering": "no",
             "x-failsafe-provider": "p",
+            "x-request-id": "req_1",
         },
     )
     events_of(answer).close()
+
+
+def test_the_id_of_a_stream_stands_where_the_formats_clients_look_for_it() -> None:
+    stream = FakeStream(*PIECES, response=WHOLE)
+    assert ask_stream(stream, ANTHROPIC).headers["request-id"] == "req_1"
+    stream.request_id = "line\r\nbreak: 1"
+    assert "request-id" not in ask_stream(stream, ANTHROPIC).headers
 
 
 @every_format

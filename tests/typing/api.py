@@ -104,6 +104,7 @@ def read_piece_by_piece(router: Router) -> None:
     assert_type(stream.response, Reply)
     assert_type(stream.response.seams, tuple[Seam, ...])
     assert_type(stream.provider, str)
+    assert_type(stream.request_id, str | None)
     assert_type(next(router.stream("hi", model="m")), Chunk)
     assert_type(router.chat("hi", model="m", progress=True), Reply)
     router.stream("hi", model="m", on_interrupt="resume")  # type: ignore[arg-type]

@@ -73,6 +73,34 @@ def test_a_stream_of_any_dialect_is_put_together_by_the_sdk(vendor: str) -> None
     assert message.usage.output_tokens > 0
 
 
+@pytest.mark.parametrize("model", ["fast", "anthropic:claude-haiku-4-5", "claude-haiku-4-5"])
+def test_thinking_goes_back_with_tool_results_whatever_name_its_model_is_asked_by(model: str) -> None:
+    """Without the thinking before a call Anthropic takes no request with thinking, so it would be off from there on."""
+    thinking: Any = {**ASK, "model": model, "max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with asked("openai", "anthropic") as providers, anthropic_over(providers.router) as sdk:
+        providers["openai"].behave(BEHAVIOURS["server-error"])
+        providers["anthropic"].behave(Behaviour(Healthy(tool_calls=1, reasoning="Paris, then.")))
+        called = sdk.messages.create(**thinking, tools=[WEATHER])
+        result: Any = {"type": "tool_result", "tool_use_id": called.content[-1].id, "content": "18 degrees"}
+        history: Any = [*ASK["messages"], {"role": "assistant", "content": called.content}]
+        sdk.messages.create(
+            **{**thinking, "messages": [*history, {"role": "user", "content": [result]}]}, tools=[WEATHER]
+        )
+        sent = providers["anthropic"].requests[-1].decoded
+    assert sent["thinking"] == thinking["thinking"]
+    assert sent["messages"][1]["content"][0] == {"type": "thinking", "thinking": "Paris, then.", "signature": "c2lt"}
+
+
+def test_thinking_is_left_out_where_nobody_can_say_which_of_two_models_did_it() -> None:
+    aliases = {"fast": ["claude-haiku-4-5", "claude-sonnet-4-5"]}
+    with asked("anthropic", aliases=aliases) as providers, anthropic_over(providers.router) as sdk:
+        turn: Any = [{"type": "thinking", "thinking": "Hm.", "signature": "c2lt"}, {"type": "text", "text": "hi"}]
+        history: Any = [*ASK["messages"], {"role": "assistant", "content": turn}, *ASK["messages"]]
+        sdk.messages.create(**{**ASK, "messages": history})
+        sent = providers["anthropic"].requests[-1].decoded
+    assert sent["messages"][1]["content"] == [{"type": "text", "text": "hi"}]
+
+
 @every_vendor
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_tool_runner_sends_the_whole_history_as_nobody_holds_it_for_the_sdk(vendor: str, stream: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import NamedTuple
 
@@ -26,7 +27,12 @@ _TRAILER_WAIT = 2.0
 """Seconds for usage and end marker once the answer has said how it ended: worth a moment, no attempt's failure."""
 _END_WAIT = 0.02
 """Seconds for the end of the body after the end marker, so that the connection can be used again."""
+_FRAME = 1024
+"""Bytes of an event that may stand around what it shows without counting as an answer of their own."""
 _EVENT_STREAM = "text/event-stream"
+_EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+_LOOKED_AT = 64
+"""Bytes at the beginning of a body by which a stream is known that calls itself something else."""
 
 
 class Silence(NamedTuple):
@@ -54,6 +60,9 @@ class Flow:
     The limit on silence begins anew with each piece of content, and only while somebody waits for the next one: a slow
     reader is not the provider's fault. Comments, pings and empty pieces do not prolong it.
 
+    What has said how it ended is whole, even if the connection breaks before its end marker; unless it went on after
+    that, as with servers that say so in each piece. What follows an end marker is not looked at.
+
     Args:
         opened: The answer, its body unread.
         target: Who was asked.
@@ -71,8 +80,8 @@ class Flow:
     """
 
     __slots__ = (
-        "_chunks", "_config", "_dialect", "_events", "_judged", "_key", "_now", "_opened", "_parser", "_reader",
-        "_renews", "_silence", "_target", "_trailing", "first_content", "limit", "shown",
+        "_beside", "_chunks", "_config", "_dialect", "_events", "_judged", "_key", "_now", "_opened", "_parser",
+        "_reader", "_renews", "_silence", "_target", "_trailing", "_went_on", "first_content", "limit", "shown",
     )  # fmt: skip
 
     def __init__(
@@ -100,7 +109,9 @@ class Flow:
         self._chunks: deque[Chunk] = deque()
         self._judged: Answered | Failure | None = None
         self._trailing = False
+        self._went_on = False  # after it had said how it ended
         self._renews = False
+        self._beside = 0  # bytes of events that show nothing, or little for their size
         self.limit = first
         self.shown = False
         self.first_content = 0.0
@@ -146,19 +157,12 @@ class Flow:
 
     def _advance(self) -> Chunk | Answered | Failure:
         """Read until something is shown, or the answer ends."""
-        events, reader = self._events, self._reader
+        reader = self._reader
         while True:
-            while events:
-                name, data = events.popleft()
-                shown = reader.read(name, data)
-                if shown is None:
-                    continue
-                if isinstance(shown, Failure):
-                    return self._failed(shown)
-                self.shown = True
-                if reader.text_length > self._config.max_answer_bytes:
-                    return self._failed(self._too_large())
-                return shown
+            if self._events:
+                shown = self._read_events()
+                if shown is not None:
+                    return shown
             if reader.done:
                 self._take_leave()
                 return self._whole()
@@ -166,29 +170,55 @@ class Flow:
             if ended is not None:
                 return ended
 
+    def _read_events(self) -> Chunk | Failure | None:
+        """What the events that are there show first; None: nothing."""
+        events, reader, most = self._events, self._reader, self._config.max_answer_bytes
+        while events and not reader.done:
+            name, data = events.popleft()
+            said_all = reader.finished
+            try:
+                shown = reader.read(name, data)
+            except Exception as error:  # noqa: BLE001 -- an answer that nobody foresaw costs an attempt, not the call
+                return self._failed(_unreadable("an event", error))
+            if isinstance(shown, Failure):
+                return self._failed(shown)
+            size = len(data)
+            if shown is None or size > _FRAME:
+                self._beside += size if shown is None else size - _FRAME
+            if reader.text_length > most or self._beside > most:
+                return self._failed(self._too_large())
+            if shown is not None:
+                self.shown = True
+                self._went_on = self._went_on or said_all
+                return shown
+        return None
+
     def _receive(self) -> Answered | Failure | None:
         """Take in what comes next; the outcome, if the body ends with it."""
-        reader = self._reader
+        is_whole = self._reader.finished and not self._went_on
         if self._renews:
             self._renews, self.limit = False, self._silence.begin()
-        if reader.finished and not self._trailing:
+        if is_whole and not self._trailing:
             self._trailing, self.limit = True, self.limit.sooner(_TRAILER_WAIT)
         piece = self._opened.read(self.limit)
         if isinstance(piece, Failure):
-            if reader.finished and piece.fault is not Fault.CANCELLED:
-                return self._whole()
-            return self._failed(self._in_words(piece))
-        try:
-            if piece:
-                self._events.extend(self._parser.feed(piece))
-                return None
-            rest = self._parser.close()
-        except EventTooLarge as problem:
-            return self._failed(Failure(fault=Fault.MALFORMED, message=str(problem), maybe_billed=True))
+            if not is_whole or piece.fault is Fault.CANCELLED:
+                return self._failed(self._in_words(piece))
+        elif piece:
+            return self._parse(piece)
+        rest = self._parser.close()
         if rest:
             self._events.extend(rest)
-            return None  # comes back with an empty piece again
+            return None  # comes back, and reads the same end again
         return self._whole()
+
+    def _parse(self, piece: bytes) -> Failure | None:
+        """The events of *piece* into those that are to be read."""
+        try:
+            self._events.extend(self._parser.feed(piece))
+        except EventTooLarge as problem:
+            return self._failed(Failure(fault=Fault.MALFORMED, message=str(problem), maybe_billed=True))
+        return None
 
     def _take_leave(self) -> None:
         """Read the end of the body if it is about to come, so that the connection can be used again; else close it."""
@@ -197,12 +227,7 @@ class Flow:
 
     def _whole(self) -> Answered | Failure:
         """The answer as a whole, judged as if it had come in one piece."""
-        for name, data in self._parser.close():  # a garbled line that nothing followed
-            shown = self._reader.read(name, data)
-            if isinstance(shown, Failure):
-                return self._failed(shown)
-        body = self._reader.body()
-        read: Answer | Failure = body if isinstance(body, Failure) else self._read(body)
+        read = self._read()
         if isinstance(read, Failure):
             return self._failed(read)
         self._opened.close()
@@ -214,12 +239,12 @@ class Flow:
         )
         return self._judged
 
-    def _read(self, body: object) -> Answer | Failure:
+    def _read(self) -> Answer | Failure:
         try:
-            return self._dialect.read(body, self._target)
-        except Exception as error:  # noqa: BLE001 -- an answer that nobody foresaw costs an attempt, not the call
-            what = f"an answer that could not be read ({type(error).__name__})"
-            return Failure(fault=Fault.MALFORMED, message=what, maybe_billed=True)
+            body = self._reader.body()
+            return body if isinstance(body, Failure) else self._dialect.read(body, self._target)
+        except Exception as error:  # noqa: BLE001 -- as for an event
+            return _unreadable("an answer", error)
 
     def _failed(self, failure: Failure) -> Failure:
         """*failure* with what only the HTTP answer around it tells; the rest of the body is given up."""
@@ -245,7 +270,7 @@ class Flow:
         most = self._config.max_answer_bytes / 2**20
         return Failure(fault=Fault.MALFORMED, message=f"answer larger than {most:.3g} MiB", maybe_billed=True)
 
-    def _unstreamed(self) -> Answered | Failure:
+    def _unstreamed(self) -> Chunk | Answered | Failure:
         """The answer of a server that did not heed the wish for a stream, or of something in between."""
         body = bytearray()
         while len(body) <= self._config.max_answer_bytes:
@@ -253,17 +278,26 @@ class Flow:
             if isinstance(piece, Failure):
                 return self._failed(self._in_words(piece))
             if not piece:
-                raw = RawAnswer(status=self._opened.status, headers=self._opened.headers, body=bytes(body))
-                read = read_answer(
-                    raw, self._target, self._key, config=self._config, dialect=self._dialect, now=self._now
-                )
-                if isinstance(read, Failure):
-                    return self._failed(read)
-                self._chunks.extend(_as_chunks(read.answer, self._target))
-                self.shown = True
-                return read
+                return self._judge_whole(bytes(body))
+            may_be_events = len(body) < _LOOKED_AT
             body += piece
+            if may_be_events and _EVENTS.match(body[:_LOOKED_AT]):
+                return self._parse(bytes(body)) or self._advance()
         return self._failed(self._too_large())
+
+    def _judge_whole(self, body: bytes) -> Answered | Failure:
+        raw = RawAnswer(status=self._opened.status, headers=self._opened.headers, body=body)
+        read = read_answer(raw, self._target, self._key, config=self._config, dialect=self._dialect, now=self._now)
+        if isinstance(read, Failure):
+            return self._failed(read)
+        self._chunks.extend(_as_chunks(read.answer, self._target))
+        self.shown = True
+        return read
+
+
+def _unreadable(what: str, error: Exception) -> Failure:
+    message = f"{what} that could not be read ({type(error).__name__})"
+    return Failure(fault=Fault.MALFORMED, message=message, maybe_billed=True)
 
 
 def _as_chunks(answer: Answer, target: Target) -> list[Chunk]:

@@ -31,7 +31,8 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
             exec(compile(code, "drop-ins.md", "exec"), names)
         for opened in ("client", "claude", "router"):
             names[opened].close()
-    assert capsys.readouterr().out.splitlines() == [said_by("openai", "Name a prime.")] * 3
+    answers, embedded = [said_by("openai", "Name a prime.")] * 3, "2 1536"
+    assert capsys.readouterr().out.splitlines() == [*answers, embedded]
 
 
 def rows() -> list[tuple[list[str], str, str, str]]:

@@ -125,7 +125,7 @@ class AnthropicWriter:
             yield self._start(reply.asked_model)
         yield from self._signatures(reply)
         yield from self._close()
-        yield _named("message_delta", delta=_ending(reply), usage=_usage(reply.usage))
+        yield _named("message_delta", delta=_ending(reply), usage=_own_usage(reply) | _usage(reply.usage))
         yield _named("message_stop")
 
     def _start(self, model: str) -> bytes:
@@ -215,9 +215,23 @@ def _thinking_blocks(reply: Reply) -> list[Mapping[str, Any]]:
     ]
 
 
+def _own_message(reply: Reply) -> Mapping[str, Any]:
+    """The provider's own body, if it is a message of Anthropic's; else an empty one."""
+    raw = reply.raw
+    return raw if isinstance(raw, Mapping) and raw.get("type") == "message" else {}
+
+
 def _ending(reply: Reply) -> dict[str, Any]:
+    """Why the answer ended, and at which of the client's own texts, where Anthropic says that."""
+    own = _own_message(reply)
     reason = "refusal" if reply.refusal else _STOP_REASONS[reply.finish_reason]
-    return {"stop_reason": reason, "stop_sequence": None}
+    said = {name: own[name] for name in ("stop_reason", "stop_sequence", "stop_details") if own.get(name)}
+    return {"stop_reason": reason, "stop_sequence": None, **said}
+
+
+def _own_usage(reply: Reply) -> dict[str, Any]:
+    usage = _own_message(reply).get("usage")
+    return dict(usage) if isinstance(usage, Mapping) else {}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

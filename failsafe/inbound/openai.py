@@ -8,7 +8,7 @@ Sources: openai/openai-openapi (``CreateChatCompletionRequest``, ``CreateChatCom
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from failsafe.chunks import Chunk, ToolCallDelta
@@ -54,6 +54,12 @@ _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
 
 _NEEDS_TOOLS: Mapping[str, tuple[Any, ...]] = {"tool_choice": ("auto", "none"), "parallel_tool_calls": (True, False)}
 """Values that mean nothing where no tools are given."""
+
+_SAID_IN_PIECES = frozenset({
+    "role", "content", "refusal", "tool_calls", "function_call", "reasoning", "reasoning_content", "reasoning_details",
+})  # fmt: skip
+"""Of a message: what a stream has said when it ends. Details of reasoning are in ``provider_data``."""
+_SAID_AROUND = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
 _OLD_NAMES = {"functions": "tools", "function_call": "tool_choice"}
 _LENGTHS = ("max_completion_tokens", "max_tokens")
@@ -165,16 +171,21 @@ class OpenAIWriter:
         return begin + self._event(delta)
 
     def end(self, reply: Reply) -> bytes:
-        """The finish reason, the usage if it was asked for, and the end marker."""
+        """The finish reason with all that no piece had room for, the usage if it was asked for, and the end marker."""
+        own = _own_body(reply)
+        choice = _first(own.get("choices"))
         speechless = not (self._said_text or reply.tool_calls or reply.refusal)
         begin = b"" if self._begun else self._begin(reply.asked_model, "" if speechless else None)
         delta: dict[str, Any] = {"content": ""} if speechless and not begin else {}
+        delta |= _unsaid(choice.get("message"), _SAID_IN_PIECES)
         if reply.provider_data:
             delta["provider_data"] = reply.message["provider_data"]
+        self._frame |= _unsaid(own, _SAID_AROUND)
+        last = self._event(delta, reply.finish_reason, choice.get("logprobs"))
         usage = b""
         if self._usage:
-            usage = event({**self._frame, "choices": [], "usage": _usage(reply.usage, None)})
-        return begin + self._event(delta, reply.finish_reason) + usage + b"data: [DONE]\n\n"
+            usage = event({**self._frame, "choices": [], "usage": _usage(reply.usage, own.get("usage"))})
+        return begin + last + usage + b"data: [DONE]\n\n"
 
     def error(self, status: int, error: Exception) -> bytes:
         """The event that OpenAI ends a stream with that broke off; no end marker follows it."""
@@ -186,8 +197,8 @@ class OpenAIWriter:
         self._frame["model"] = model
         return self._event({"role": "assistant", "content": content, "refusal": None})
 
-    def _event(self, delta: Mapping[str, Any], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def _event(self, delta: Mapping[str, Any], finish_reason: str | None = None, logprobs: Any = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         chunk = {**self._frame, "choices": [choice]}
         if self._usage:
             chunk["usage"] = None
@@ -264,6 +275,12 @@ def _own_body(reply: Reply) -> Mapping[str, Any]:
     """The provider's own body, if it is a chat completion; else an empty one."""
     raw = reply.raw
     return raw if isinstance(raw, Mapping) and _first(raw.get("choices")) else {}
+
+
+def _unsaid(fields: Any, said: Collection[str]) -> dict[str, Any]:
+    """Those of a provider's own *fields* that say something and were not *said* in a stream."""
+    given = fields.items() if isinstance(fields, Mapping) else ()
+    return {name: value for name, value in given if name not in said and value not in (None, "", [], {})}
 
 
 def _first(choices: Any) -> Mapping[str, Any]:

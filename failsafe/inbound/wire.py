@@ -18,7 +18,15 @@ def to_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+_SEPARATORS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+"""Characters at which no event ends, but by which many clients split its lines (``str.splitlines``), as JSON too."""
+
+
 def event(value: Any, name: str = "") -> bytes:
     """One server-sent event with *value* as its data, and a name where the format has one."""
     head = f"event: {name}\n".encode() if name else b""
-    return b"%sdata: %s\n\n" % (head, to_json(value))
+    data = to_json(value)
+    if not data.isascii():
+        for separator, escaped in _SEPARATORS:
+            data = data.replace(separator, escaped)
+    return b"%sdata: %s\n\n" % (head, data)

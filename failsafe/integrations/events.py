@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
 from failsafe.chunks import Chunk
 from failsafe.errors import FailsafeError
+from failsafe.inbound.wire import event
 from failsafe.stream import Stream
 
 _SHOWN = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "usage")
@@ -42,10 +41,10 @@ class Events:
 def _events(stream: Stream, describe: Callable[[FailsafeError], Any]) -> Iterator[bytes]:
     try:
         for chunk in stream:
-            yield _event(_name(chunk), _fields(chunk))
+            yield event(_fields(chunk), _name(chunk))
     except FailsafeError as error:
         # The head has left with its status: an event is all that can still be said.
-        yield _event("error", describe(error))
+        yield event(describe(error), "error")
     finally:
         stream.close()
 
@@ -59,8 +58,3 @@ def _name(chunk: Chunk) -> str:
 def _fields(chunk: Chunk) -> dict[str, Any]:
     values = ((name, getattr(chunk, name)) for name in _SHOWN)
     return {name: value for name, value in values if value}
-
-
-def _event(name: str, value: Any) -> bytes:
-    head = f"event: {name}\n" if name else ""
-    return head.encode() + b"data: " + msgspec.json.encode(value) + b"\n\n"

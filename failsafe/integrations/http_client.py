@@ -83,6 +83,7 @@ class _Transport:
     ) -> None:
         self._service = service
         self._response = library.Response
+        self._whole = library.ByteStream
         # The client insists on a stream of its own library, which alone it closes.
         self._streamed = new_class("StreamedBody", (_StreamedBody, library.SyncByteStream))
         self._paths = paths
@@ -111,9 +112,14 @@ class _Transport:
         )
 
     def _answered(self, answer: HttpAnswer) -> httpx2.Response:
-        body = answer.body
-        content = {"content": body} if isinstance(body, bytes) else {"stream": self._streamed(body)}
-        response: httpx2.Response = self._response(answer.status, headers=answer.headers, **content)
+        headers, body = answer.headers, answer.body
+        if isinstance(body, bytes):
+            # Not as content, which counts as read: the client would never learn how long the call took.
+            headers = {**headers, "Content-Length": str(len(body))}
+            stream = self._whole(body)
+        else:
+            stream = self._streamed(body)
+        response: httpx2.Response = self._response(answer.status, headers=headers, stream=stream)
         return response
 
     def close(self) -> None:

@@ -518,6 +518,17 @@ def test_the_end_is_said_in_anthropics_words(fields: dict[str, Any], reason: str
         assert (message.stop_reason, message.content[0].text) == (reason, text)
 
 
+def test_a_stream_says_at_which_text_it_stopped_as_the_whole_answer_does() -> None:
+    own = {
+        "type": "message", "stop_reason": "stop_sequence", "stop_sequence": "END",
+        "usage": {"input_tokens": 1, "server_tool_use": {"web_fetch_requests": 0, "web_search_requests": 2}},
+    }  # fmt: skip
+    message = by_the_sdk(write_stream(Streamed([chunk(text="hi")], reply(content="hi", raw=own))))
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "END")
+    assert message.usage.server_tool_use.web_search_requests == 2
+    assert message.usage.input_tokens == 12
+
+
 @pytest.mark.parametrize(
     ("arguments", "given"),
     [

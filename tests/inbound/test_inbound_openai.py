@@ -301,6 +301,53 @@ def test_a_stream_begins_with_the_role_and_ends_with_the_reason() -> None:
     assert all("usage" not in each for each in events(written))
 
 
+OWN_OF_A_STREAM: dict[str, Any] = {
+    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m-1", "system_fingerprint": "fp_1",
+    "service_tier": "flex",
+    "choices": [{
+        "index": 0, "finish_reason": "stop",
+        "logprobs": {"content": [{"token": "ab", "logprob": -0.5, "bytes": None, "top_logprobs": []}], "refusal": None},
+        "message": {
+            "role": "assistant", "content": "ab", "refusal": None, "reasoning": "Hm.", "function_call": None,
+            "annotations": [{
+                "type": "url_citation",
+                "url_citation": {"start_index": 0, "end_index": 1, "title": "t", "url": "https://example.com"},
+            }],
+        },
+    }],
+    "usage": {"prompt_tokens": 20, "completion_tokens_details": {"accepted_prediction_tokens": 2}},
+}  # fmt: skip
+
+
+def test_what_no_piece_had_room_for_comes_with_the_last_one() -> None:
+    """Log probabilities, citations and the like were lost in streams, and only there."""
+    written = write_stream(
+        Streamed([chunk(text="a"), chunk(text="b")], reply(content="ab", raw=OWN_OF_A_STREAM)), COUNTED
+    )
+    completion = by_the_sdk(written)
+    choice = completion.choices[0]
+    own = OWN_OF_A_STREAM["choices"][0]
+    assert choice.logprobs.to_dict() == own["logprobs"]
+    assert choice.message.to_dict()["annotations"] == own["message"]["annotations"]
+    assert choice.message.content == "ab"
+    assert completion.system_fingerprint == "fp_1"
+    assert completion.usage.completion_tokens_details.accepted_prediction_tokens == 2
+    last = events(written)[-2]
+    assert last["service_tier"] == "flex"
+    assert last["choices"][0]["delta"] == {"annotations": own["message"]["annotations"]}
+    assert [each["choices"][0]["logprobs"] for each in events(written) if each["choices"]] == [
+        None, None, None, own["logprobs"],
+    ]  # fmt: skip
+
+
+def test_no_character_of_an_answer_splits_the_line_of_its_event() -> None:
+    """Clients that decode first (requests with decode_unicode, httpx) split where ``str.splitlines`` does."""
+    text = "a\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r\n\rdata: b\n\nevent: error\n"
+    written = write_stream(Streamed([chunk(text=text), chunk(text="é€😀")], reply(content=text + "é€😀")))
+    assert len(written.decode().splitlines()) == len(written.split(b"\n")) - 1
+    assert by_the_sdk(written).choices[0].message.content == text + "é€😀"
+
+
 def test_usage_comes_last_and_beside_no_choice_where_it_is_asked_for() -> None:
     *chunks, last = events(write_stream(Streamed([chunk(text="a")], reply(content="a")), COUNTED))
     assert [each["usage"] for each in chunks] == [None] * 3

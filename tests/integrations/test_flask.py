@@ -213,6 +213,13 @@ class TestStreams:
         assert last["usage"]["completion_tokens"] == 2
         assert events[0] == ("message", {"text": "Hel"})
 
+    def test_no_character_of_an_answer_breaks_its_events(self) -> None:
+        """Clients that decode first split lines where ``str.splitlines`` does, and some characters split them."""
+        text = "a\u2028b\x85c\r\ndata: d\n\nevent: done\n"
+        body = client_of(FAILSAFE_ROUTER=Bench((streaming(text, "e"),)).router).get("/stream").data
+        assert text_of(events_in(body)) == text + "e"
+        assert len(body.decode().splitlines()) == len(body.split(b"\n")) - 1
+
     def test_a_stream_that_fails_before_its_first_content_is_failed_over(self) -> None:
         bench = Bench(BROKEN, (streaming("from b"),))
         response = client_of(FAILSAFE_ROUTER=bench.router).get("/stream")

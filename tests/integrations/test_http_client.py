@@ -79,6 +79,21 @@ def test_a_chat_request_is_answered_whatever_host_it_was_meant_for(
 
 
 @both
+def test_an_answer_says_its_length_and_how_long_it_took(make: MakesClient, url: str, body: Any, bench: Bench) -> None:
+    """The SDKs' raw responses have both; the time raised RuntimeError."""
+    with make(bench.router) as client:
+        answered = client.post(url, json=body)
+        refused = client.post(url, json={})
+        with client.stream("POST", url, json={**body, "stream": True}) as streamed:
+            streamed.read()
+    assert (answered.status_code, refused.status_code, streamed.status_code) == (200, 400, 200)
+    assert all(each.elapsed.total_seconds() > 0 for each in (answered, refused, streamed))
+    assert [each.headers["content-length"] for each in (answered, refused)] == [
+        str(len(each.content)) for each in (answered, refused)
+    ]
+
+
+@both
 @pytest.mark.parametrize(
     ("method", "path"),
     [

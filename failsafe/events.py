@@ -25,6 +25,10 @@ class CircuitState(StrEnum):
     DISABLED = "disabled"
 
 
+CLOSED = "closed"
+"""In place of an error's name: the reader of a stream has closed it."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all events."""
 

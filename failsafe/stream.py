@@ -21,6 +21,7 @@ from failsafe.continuation import may_continue, repeated_space
 from failsafe.deadline import ChildToken
 from failsafe.durations import in_words
 from failsafe.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, ProviderFault, StreamInterrupted
+from failsafe.events import CLOSED
 from failsafe.failover import Failover
 from failsafe.faults import Fault
 from failsafe.manner import Streamed
@@ -30,8 +31,6 @@ from failsafe.reading import Answered
 Ended = Callable[[Reply | None, str | None], None]
 """Told once when a stream is over: the whole answer, or in a word why there is none."""
 
-CLOSED = "closed"
-"""The word for a stream that its reader has closed."""
 _CLOSED_ELSEWHERE = "the stream was closed by another thread before its end"
 _OURS = f"{__package__}."
 

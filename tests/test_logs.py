@@ -46,6 +46,7 @@ CASES: list[tuple[Event, int, str]] = [
         "call-1 a failed after 12 ms: server: it broke",
     ),
     (call(None), logging.DEBUG, "call-1 answered by a in 12 ms"),
+    (call("closed"), logging.DEBUG, "call-1 closed by its reader after 12 ms"),
     (call("AllProvidersFailed"), logging.INFO, "call-1 failed with AllProvidersFailed after 2 attempts in 12 ms"),
     (state(CircuitState.OPEN), logging.WARNING, "breaker a: closed -> open (why)"),
     (state(CircuitState.HALF_OPEN), logging.INFO, "breaker a: closed -> half_open (why)"),

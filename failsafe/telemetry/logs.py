@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 
 from failsafe.durations import in_words
-from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, ModelSubstituted, PutOff, StateChanged
+from failsafe.events import (
+    CLOSED,
+    AttemptFinished,
+    CallFinished,
+    CircuitState,
+    Event,
+    ModelSubstituted,
+    PutOff,
+    StateChanged,
+)
 
 logger = logging.getLogger("failsafe")
 logger.addHandler(logging.NullHandler())  # silent until the program says where its log goes, as a library should be
@@ -51,6 +60,8 @@ def _log_attempt(event: AttemptFinished) -> None:
 def _log_call(event: CallFinished) -> None:
     if event.error is None:
         logger.debug("%s answered by %s in %.0f ms", event.call_id, event.provider, event.latency_ms)
+    elif event.error == CLOSED:
+        logger.debug("%s closed by its reader after %.0f ms", event.call_id, event.latency_ms)
     else:
         logger.info(
             "%s failed with %s after %d attempts in %.0f ms",

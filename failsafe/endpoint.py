@@ -24,7 +24,7 @@ from failsafe.flow import Flow, Silence
 from failsafe.health import ProviderStatus, judge
 from failsafe.hedge_delay import HedgeDelay
 from failsafe.latency import LatencyWindow
-from failsafe.models import Adjustment, Attempt, Failure, Phase
+from failsafe.models import Adjustment, Attempt, Failure
 from failsafe.peak_ewma import PeakEwma
 from failsafe.policy_config import AttemptLimitConfig, HedgeConfig, StreamConfig
 from failsafe.pricing import Prices
@@ -250,9 +250,11 @@ class Endpoint:
     ) -> Flow | Answered | Failure:
         """Send one request for a stream, as :meth:`count` counted it, and wait for its first content."""
         began, given = self._clock.monotonic(), limits.deadline.left
+        first_content = self.first_content(target.model)
+        taken = first_content.began(given)
         opened = self.transport.open("POST", built.path, built.body, key, limits)
         if isinstance(opened, Failure):
-            return self._without_content(opened, target, given)
+            return _without_content(opened, first_content, given)
         try:
             now = self._clock.time()
             self._learn_limits(opened.headers, target.model, key, counted_at, now)
@@ -264,20 +266,14 @@ class Endpoint:
             )  # fmt: skip
             failure = flow.begin()
             if failure is not None:
-                return self._without_content(failure, target, given)
+                return _without_content(failure, first_content, given)
             flow.first_content = self._clock.monotonic() - began
-            self.first_content(target.model).observe(flow.first_content)
+            first_content.observe(flow.first_content, taken)
         except BaseException:
             if not isinstance(opened, RawAnswer):
                 opened.close()
             raise
         return flow
-
-    def _without_content(self, failure: Failure, target: Target, given: float) -> Failure:
-        """Note an attempt at a stream that failed before anything was shown."""
-        if failure.fault is Fault.TIMEOUT:
-            self.first_content(target.model).gave_up(given, alive=failure.phase is Phase.READ)
-        return failure
 
     def _learn_limits(
         self, headers: Mapping[str, str], model: str, key: Secret | None, counted_at: float, now: float
@@ -467,3 +463,10 @@ class Endpoint:
 
 def _fingerprint(key: Secret | None) -> str | None:
     return None if key is None else key.fingerprint
+
+
+def _without_content(failure: Failure, first_content: FirstContent, given: float) -> Failure:
+    """Note an attempt at a stream that failed before anything was shown."""
+    if failure.fault is Fault.TIMEOUT:
+        first_content.gave_up(given)
+    return failure

@@ -128,10 +128,17 @@ class Course:
             return math.inf
         return max(block.retry_after, breaker.retry_after or 0.0)
 
-    def skip(self, reason: SkipReason, detail: str, retry_after: float | None = None) -> Skip:
+    def skip(
+        self, reason: SkipReason, detail: str, retry_after: float | None = None, fault: Fault | None = None
+    ) -> Skip:
         """The line of the receipt that says why it is left alone."""
         return Skip(
-            provider=self.endpoint.name, model=self.model, reason=reason, detail=detail, retry_after=retry_after
+            provider=self.endpoint.name,
+            model=self.model,
+            reason=reason,
+            detail=detail,
+            retry_after=retry_after,
+            fault=fault,
         )
 
     def skip_refused(self, refused: Refused) -> Skip:
@@ -147,4 +154,4 @@ class Course:
         # Of a provider that was tried in this call the receipt has the message already.
         why = str(blocked.fault) if self.tries else f"{blocked.fault}: {blocked.message}"
         detail = f"left alone for another {in_words(blocked.retry_after)} ({why})"
-        return self.skip(_REASONS.get(blocked.fault, SkipReason.COOLING), detail, blocked.retry_after)
+        return self.skip(_REASONS.get(blocked.fault, SkipReason.COOLING), detail, blocked.retry_after, blocked.fault)

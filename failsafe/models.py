@@ -261,13 +261,18 @@ class SkipReason(StrEnum):
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a receipt: a provider that was left alone, and why; ``retry_after`` in seconds, where known."""
+    """
+    One line of a receipt: a provider that was left alone, and why.
+
+    ``retry_after`` is in seconds, where known; ``fault`` is the earlier one that it is left alone for, if that is why.
+    """
 
     provider: str
     model: str
     reason: SkipReason
     detail: str
     retry_after: float | None = None
+    fault: Fault | None = None
 
 
 class Seam(msgspec.Struct, frozen=True, kw_only=True):

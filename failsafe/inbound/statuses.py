@@ -23,6 +23,8 @@ from failsafe.errors import (
     RouterClosed,
     StreamInterrupted,
 )
+from failsafe.faults import Fault
+from failsafe.models import SkipReason
 
 _STATUSES: tuple[tuple[type[FailsafeError], int], ...] = (
     (StreamInterrupted, 502),
@@ -49,12 +51,23 @@ def status_of(error: BaseException) -> int:
     """
     The status for a client who asked for a chat: 4xx for its own mistake, 503 or 504 where trying later may help.
 
-    500 for what is no error of a call (a wrong setting, a defect).
+    429 where nothing but rate limits keeps every provider from answering: clients know to slow down by it. 500 for
+    what is no error of a call (a wrong setting, a defect).
     """
+    if isinstance(error, AllProvidersFailed) and _are_limits(error):
+        return 429
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return status
     return 500
+
+
+def _are_limits(error: AllProvidersFailed) -> bool:
+    """Whether every provider that could serve the call is at a rate limit, its own or one of ours."""
+    skipped = [skip for skip in error.skipped if skip.reason is not SkipReason.CANNOT_EXPRESS]
+    faults = [attempt.fault for attempt in error.attempts]
+    faults += [Fault.RATE_LIMIT if skip.reason is SkipReason.RATE_LIMIT else skip.fault for skip in skipped]
+    return bool(faults) and all(fault is Fault.RATE_LIMIT for fault in faults)
 
 
 def retry_after(error: BaseException) -> int | None:

@@ -220,8 +220,8 @@ def _path(request: requests.PreparedRequest) -> str:
 
 def _body(request: requests.PreparedRequest) -> bytes:
     body = request.body
-    if body is None or isinstance(body, bytes):
-        return body or b""
+    if body is None or isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body or b"")
     if isinstance(body, str):
         return body.encode()
     read = getattr(body, "read", None)

@@ -167,7 +167,7 @@ def test_the_sdks_key_goes_nowhere(three: Asked) -> None:
     [
         (Fault.BAD_REQUEST, anthropic.BadRequestError, 400),
         (Fault.SERVER, anthropic.ServiceUnavailableError, 503),
-        (Fault.RATE_LIMIT, anthropic.ServiceUnavailableError, 503),
+        (Fault.RATE_LIMIT, anthropic.RateLimitError, 429),
     ],
 )
 def test_errors_are_the_sdks_own(

@@ -142,7 +142,7 @@ class TestErrors:
         ("outcome", "status", "kind"),
         [
             (BROKEN, 503, "AllProvidersFailed"),
-            (LIMITED, 503, "AllProvidersFailed"),
+            (LIMITED, 429, "AllProvidersFailed"),
             (refusal(400, "no"), 400, "InvalidRequest"),
         ],
     )

@@ -396,7 +396,7 @@ def fail(three: Asked, behaviour: Behaviour) -> None:
         (Fault.CONTEXT, openai.BadRequestError, "context_length_exceeded"),
         (Fault.CONTENT_FILTER, openai.BadRequestError, "content_filter"),
         (Fault.OVERLOADED, openai.InternalServerError, "all_providers_failed"),
-        (Fault.RATE_LIMIT, openai.InternalServerError, "all_providers_failed"),
+        (Fault.RATE_LIMIT, openai.RateLimitError, "all_providers_failed"),
         (Fault.SERVER, openai.InternalServerError, "all_providers_failed"),
     ],
 )
@@ -420,11 +420,31 @@ def test_the_receipt_is_in_the_message(three: Asked) -> None:
         assert vendor in raised.value.message
 
 
-def test_when_all_is_limited_the_client_is_told_how_long(three: Asked) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_all_is_limited_it_is_a_rate_limit_to_programs_that_wait_for_one_and_they_are_told_how_long(
+    three: Asked, stream: bool
+) -> None:
+    """The first call is told by the providers, the second by what is known of them."""
     fail(three, Behaviour(Error(fault=Fault.RATE_LIMIT, retry_after=30)))
-    with openai_over(three.router) as sdk, pytest.raises(openai.InternalServerError) as raised:
-        sdk.chat.completions.create(model="fast", messages=HELLO, timeout=5)
-    assert 29 <= int(raised.value.response.headers["retry-after"]) <= 33
+    with openai_over(three.router) as sdk:
+        for _ in range(2):
+            with pytest.raises(openai.RateLimitError) as raised:
+                sdk.chat.completions.create(model="fast", messages=HELLO, timeout=5, stream=stream)
+            assert raised.value.code == "all_providers_failed"
+            assert 29 <= int(raised.value.response.headers["retry-after"]) <= 33
+    assert three.count() == {"openai": 1, "anthropic": 1, "gemini": 1}
+
+
+def test_a_limit_beside_another_failure_is_none_to_wait_for(
+    three: Asked, expect_logs: pytest.LogCaptureFixture
+) -> None:
+    fail(three, BEHAVIOURS["rate-limit"])
+    three["gemini"].behave(BEHAVIOURS["quota"])
+    with openai_over(three.router) as sdk:
+        for _ in range(2):
+            with pytest.raises(openai.InternalServerError) as raised:
+                sdk.chat.completions.create(model="fast", messages=HELLO, timeout=5)
+            assert raised.value.status_code == 503
 
 
 def test_the_request_id_of_an_error_is_the_providers(three: Asked) -> None:

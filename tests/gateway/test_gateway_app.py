@@ -86,7 +86,7 @@ class TestAnswers:
         ask(gateway, "/v1/embeddings", json_body=EMBED, headers={"X-Request-Timeout": "8"})
         assert left == [8]
 
-    @pytest.mark.parametrize(("outcome", "status"), [(BROKEN, 503), (LIMITED, 503), (refusal(400, "bad"), 400)])
+    @pytest.mark.parametrize(("outcome", "status"), [(BROKEN, 503), (LIMITED, 429), (refusal(400, "bad"), 400)])
     def test_errors_have_a_status_and_are_not_to_be_tried_again(self, outcome: Script, status: int) -> None:
         gateway, _ = gateway_over(outcome, **ALONE)
         got = ask(gateway, json_body=CHAT)

@@ -61,6 +61,8 @@ _SAID_IN_PIECES = frozenset({
 """Of a message: what a stream has said when it ends. Details of reasoning are in ``provider_data``."""
 _SAID_AROUND = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
+_ONLY_OPENAI = ("web_search_options", "moderation")
+"""What OpenAI does beside asking a model."""
 _OLD_NAMES = {"functions": "tools", "function_call": "tool_choice"}
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
@@ -253,6 +255,12 @@ def _streaming(given: dict[str, Any]) -> tuple[bool, bool]:
 def _check_answerable(given: Mapping[str, Any]) -> None:
     if "n" in given:
         refuse("n", given["n"], "only 1 is answered; send the request again for another answer")
+    if "modalities" in given:
+        refuse("modalities", given["modalities"], "only text is answered; leave it out")
+    for name in _ONLY_OPENAI:
+        if name in given:
+            why = "only OpenAI runs this, and whoever answers in its place would answer without it; leave it out"
+            refuse(name, given[name], why)
     for old, new in _OLD_NAMES.items():
         if old in given:
             refuse(old, given[old], f"this old form is not answered; send {new} instead")

@@ -92,8 +92,10 @@ class Entry:
 
     def abandon(self) -> None:
         """The attempt was interrupted; nobody knows what became of it."""
-        self.permit.release()
-        self.leave()
+        try:
+            self.permit.release()
+        finally:
+            self.leave()
 
 
 class Admission:
@@ -263,11 +265,15 @@ class Admission:
         permit = self.breaker(model).try_acquire()
         if permit is None:
             return self.refused_by_breaker(model)
-        # After the permit, since whoever is refused there must not pay.
-        if repeated and not self.budget.try_spend():
+        try:
+            # After the permit, since whoever is refused there must not pay.
+            if repeated and not self.budget.try_spend():
+                permit.release()
+                return OUT_OF_BUDGET
+            return Entry(self, permit, slot, limiter, tokens)
+        except BaseException:  # interrupted
             permit.release()
-            return OUT_OF_BUDGET
-        return Entry(self, permit, slot, limiter, tokens)
+            raise
 
     def refused_by_breaker(self, model: str) -> Refused:
         """Why the breaker before *model* refuses."""

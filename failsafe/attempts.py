@@ -166,41 +166,56 @@ class Attempts:
             endpoint.give_back(key, course.model)
             raise
 
-    def close(self, opened: Opened, outcome: Answered | Failure | None) -> Attempt:
+    def close(self, opened: Opened, outcome: Answered | Failure | None) -> Attempt | None:
         """
-        End an attempt whose answer came as a stream; the receipt's line about it.
+        End an attempt whose answer came as a stream; the receipt's line about it, or None if it had ended before.
+
+        All that is held for it is given back on every way out, as in :meth:`make`.
 
         Args:
             opened: The attempt.
             outcome: The whole answer; why it broke off; None: nobody wanted the rest.
         """
-        flow, course = opened.flow, opened.course
+        if self.opened is not opened:
+            return None
         self.opened = None
-        first_content = flow.first_content
-        flow.close()
-        if isinstance(outcome, Answered):
-            opened.entry.permit.success(first_content)
-            opened.entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens, seconds=first_content)
-            course.endpoint.succeeded_streaming(opened.key, course.model, first_content)
-            self._learn(course, opened.built)
-        elif outcome is None:
+        flow, course = opened.flow, opened.course
+        try:
+            flow.close()
+            outcome = self._settle(opened, outcome)
+        except BaseException:
             opened.entry.abandon()
             course.endpoint.give_back(opened.key, course.model)
-            outcome = Failure(
+            raise
+        took = self._shared.clock.monotonic() - opened.began
+        line = _receipt_line(course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False)
+        self.made.append(line)
+        course.endpoint.record(line)
+        return line
+
+    def _settle(self, opened: Opened, outcome: Answered | Failure | None) -> Answered | Failure:
+        """Tell all whom it concerns how a stream has ended; its outcome."""
+        flow, course, entry = opened.flow, opened.course, opened.entry
+        first_content = flow.first_content
+        if isinstance(outcome, Answered):
+            entry.permit.success(first_content)
+            entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens, seconds=first_content)
+            course.endpoint.succeeded_streaming(opened.key, course.model, first_content)
+            self._learn(course, opened.built)
+            return outcome
+        if outcome is None:
+            entry.abandon()
+            course.endpoint.give_back(opened.key, course.model)
+            return Failure(
                 fault=Fault.CANCELLED,
                 message="closed by its reader",
                 phase=Phase.READ,
                 bytes_received=flow.bytes_received,
                 maybe_billed=True,
             )
-        else:
-            effect = self._effect(course, outcome, flow.limit.timeout, flow)
-            self._failed(course, outcome, opened.entry, opened.key, effect, first_content)
-        took = self._shared.clock.monotonic() - opened.began
-        line = _receipt_line(course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False)
-        self.made.append(line)
-        course.endpoint.record(line)
-        return line
+        effect = self._effect(course, outcome, flow.limit.timeout, flow)
+        self._failed(course, outcome, entry, opened.key, effect, first_content)
+        return outcome
 
     def tell(self, line: Attempt) -> None:
         """Report a finished attempt to the router's listeners, who may take their time."""

@@ -154,19 +154,24 @@ class Failover:
             self._made_before = made
             self._waiting = self._courses.copy()
 
-    def close(self, opened: Opened, outcome: Answered | Failure | None) -> Attempt:
-        """End a streamed attempt: with its whole answer, with why it broke off, or because nobody wants the rest."""
+    def close(self, opened: Opened, outcome: Answered | Failure | None) -> Attempt | None:
+        """
+        End a streamed attempt: with its whole answer, with why it broke off, or because nobody wants the rest.
+
+        Returns:
+            The receipt's line about it; None: it had ended before.
+        """
         return self._attempts.close(opened, outcome)
 
-    def abandon(self) -> None:
-        """Close a stream that was opened and that nobody has taken over."""
+    def abandon(self) -> Attempt | None:
+        """Close a stream that was opened and that nobody has taken over; the receipt's line about it."""
         opened = self._attempts.opened
-        if opened is not None:
-            self._attempts.close(opened, None)
+        return None if opened is None else self._attempts.close(opened, None)
 
-    def tell(self, line: Attempt) -> None:
-        """Report a finished attempt to the router's listeners."""
-        self._attempts.tell(line)
+    def tell(self, line: Attempt | None) -> None:
+        """Report a finished attempt to the router's listeners; None: there is none to report."""
+        if line is not None:
+            self._attempts.tell(line)
 
     def goes_on_after(self, opened: Opened, failure: Failure) -> None:
         """
@@ -210,12 +215,16 @@ class Failover:
             # Who is the last to be asked is worth a wait for a place among the calls under way to it.
             may_wait = course.wait_left > 0.0 and not any(other.may_be_asked() for other in later)
             outcome: AnyReply | Ending
-            if self._hedges is None:
-                outcome = self._attempts.make(
-                    course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
-                )
-            else:
-                outcome = self._ask_hedged(self._hedges, course, ready, later, may_wait=may_wait)
+            try:
+                if self._hedges is None:
+                    outcome = self._attempts.make(
+                        course, ready.built, ready.key, self._patience(course, later), may_wait=may_wait
+                    )
+                else:
+                    outcome = self._ask_hedged(self._hedges, course, ready, later, may_wait=may_wait)
+            except BaseException:  # interrupted, perhaps before the attempt that would have seen to this
+                course.endpoint.give_back(ready.key, course.model)
+                raise
             if isinstance(outcome, Answered):
                 return self.reply(course, ready.built, outcome)
             if isinstance(outcome, Skip):

@@ -51,10 +51,10 @@ class Gate:
             self.leave(call)
             raise RouterClosed("this router is closed; make a new one")
 
-    def leave(self, call: object) -> None:
-        """Count *call* out; does nothing if it is not inside."""
+    def leave(self, call: object) -> bool:
+        """Count *call* out; False, and nothing is done, if it is not inside."""
         try:
-            self._inside.pop(call, None)
+            return self._inside.pop(call, None) is not None
         finally:  # an interrupt must not leave close() waiting
             if self._closed:
                 with self._emptied:

@@ -42,7 +42,7 @@ from failsafe.race import Hedges
 from failsafe.replies import AnyReply
 from failsafe.request import build_request
 from failsafe.request_size import RequestSize
-from failsafe.stream import Passage, Stream
+from failsafe.stream import LeftBehind, Passage, Stream, called_amid_our_own_code
 from failsafe.telemetry.bus import EventBus, Listener
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Transport
@@ -101,7 +101,7 @@ class Router:
         self._endpoints = self._make_endpoints(transport or _over_requests())
         self._ordering = Ordering(self.config.selection, random)
         self._hedges = _hedges(self.config.hedge)
-        self._left_behind: deque[Callable[[], None]] = deque()  # by the garbage collector; single operations
+        self._left_behind: deque[LeftBehind] = deque()  # single operations, atomic under the GIL
         self._serving: dict[str, Serving] = {}  # single operations, atomic under the GIL; values never change
         self._embedding: dict[str, Serving] = {}  # likewise
         self._vector_lengths = VectorLengths()
@@ -363,7 +363,7 @@ class Router:
                 assert isinstance(opened, Opened)  # noqa: S101 -- a call that asks for streams is given streams
                 return Stream(passage, opened)
             except BaseException as error:
-                call.abandon()
+                call.tell(call.abandon())
                 last = self._last_answer(passage.request, error, call)
                 passage.ended(last, type(error).__name__)
                 if last is None:
@@ -376,8 +376,7 @@ class Router:
 
     def _ended(self, call: Failover, call_id: str, model: str, reply: Reply | None, why: str | None) -> None:
         """A stream is over: let the router close, and tell who listens."""
-        self._gate.leave(call)
-        if why is not None or self._reporter.wants_successes():
+        if self._gate.leave(call) and (why is not None or self._reporter.wants_successes()):
             self._reporter.emit(self._finished(call, call_id, model, reply, why))
 
     def _deadline(self, timeout: float | Deadline) -> Deadline:
@@ -439,13 +438,20 @@ class Router:
         return Failover(size, arranged, deadline, cancel, call_id, self._shared, hedges, manner), call_id
 
     def _settle_left_behind(self) -> None:
-        """Return what streams held that the garbage collector found in a moment in which no lock may be taken."""
+        """Return what is still held for streams that were collected, or interrupted, where that could not be done."""
         while self._left_behind:
-            settle: Callable[[], None] | None = None
+            held: LeftBehind | None = None
             with suppress(IndexError):  # another thread was quicker
-                settle = self._left_behind.popleft()
-            if settle is not None:
-                settle()
+                held = self._left_behind.popleft()
+            if held is not None:
+                self._settle(held)
+
+    def _settle(self, held: LeftBehind) -> None:
+        try:
+            held.settle()
+        except BaseException:  # interrupted
+            self._left_behind.append(held)
+            raise
 
     def _wants_progress(self, options: Mapping[str, Any]) -> bool:
         wanted = options.get("progress")
@@ -590,7 +596,7 @@ class Router:
         Refuse new calls, wait for those under way, then close every connection. Idempotent.
 
         A call of the same thread (closing from a signal handler, or from a ``sync`` listener) is not
-        waited for, nor is a stream that this thread has opened.
+        waited for, nor is a stream that this thread has opened, or one that was dropped.
 
         Args:
             timeout: Seconds to wait; None waits for the last call, which its own deadline bounds; a stream that nobody
@@ -599,23 +605,30 @@ class Router:
         Returns:
             True when all calls had ended.
         """
-        self._settle_left_behind()
+        # What is closed by a signal handler may be in the middle of a step that holds a lock.
+        forget = self._let_left_behind_go if called_amid_our_own_code() else self._settle_left_behind
+        forget()
         with ExitStack() as stack:  # one connection that fails to close keeps no other open
             stack.callback(self._reporter.bus.close)
             if self._hedges is not None:
                 stack.callback(self._hedges.workers.close, _CLOSING)
             for endpoint in self._endpoints:
                 stack.callback(endpoint.transport.close)
-            return self._wait_for_all(self._until_the_last_deadline() if timeout is None else timeout)
+            return self._wait_for_all(self._until_the_last_deadline() if timeout is None else timeout, forget)
 
-    def _wait_for_all(self, left: float) -> bool:
-        """Let nobody in any more, and wait for the others; what the collector leaves behind meanwhile is given back."""
+    def _wait_for_all(self, left: float, forget: Callable[[], None]) -> bool:
+        """Let nobody in any more, and wait for the others; what is left behind meanwhile is not waited for."""
         while not self._gate.close(min(left, _LOOK_AGAIN)):
-            if left <= _LOOK_AGAIN and not self._left_behind:
-                return False
-            self._settle_left_behind()
-            left = max(0.0, left - _LOOK_AGAIN)
+            forget()
+            if left <= _LOOK_AGAIN:
+                return self._gate.close(0)
+            left -= _LOOK_AGAIN
         return True
+
+    def _let_left_behind_go(self) -> None:
+        """Count those calls out, which takes no lock that this thread may hold; all else is left as it is."""
+        for held in list(self._left_behind):
+            self._gate.leave(held.passage.call)
 
     def _until_the_last_deadline(self) -> float:
         """Seconds until every call under way must have ended; infinite if one has no deadline."""

@@ -7,8 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NamedTuple, NoReturn, Self
 
 import msgspec
@@ -45,8 +44,8 @@ class Passage(NamedTuple):
         request: What is asked.
         on_interrupt: What is done about an answer that breaks off.
         token: Ends the call; cancelled with the caller's own.
-        ended: Told when it is over.
-        left_behind: Where the garbage collector leaves what must not be done while it runs.
+        ended: Told when it is over; what comes after the first time is ignored.
+        left_behind: Where what cannot be given back at once is left for the router's next step.
     """
 
     call: Failover
@@ -55,7 +54,33 @@ class Passage(NamedTuple):
     on_interrupt: OnInterrupt
     token: ChildToken
     ended: Ended
-    left_behind: deque[Callable[[], None]]
+    left_behind: deque[LeftBehind]
+
+
+class LeftBehind(NamedTuple):
+    """
+    What is still held for a stream that nobody reads any more.
+
+    Attributes:
+        passage: Its call.
+        opened: The attempt under way, or None.
+        why: What ended it, in a word.
+    """
+
+    passage: Passage
+    opened: Opened | None
+    why: str
+
+    def settle(self) -> None:
+        """Give it back, and let the call end. What was done is not done again, so that it may be called once more."""
+        line: Attempt | None = None
+        try:
+            if self.opened is not None:
+                line = self.passage.call.close(self.opened, None)
+            else:
+                line = self.passage.call.abandon()
+        finally:
+            _finish(self.passage, None, self.why, line)
 
 
 class Stream:
@@ -82,7 +107,7 @@ class Stream:
         self._ready: deque[Chunk] = deque()  # of an answer that was never streamed
         self._response: Reply | None = None
         self._opened: Opened | None = None
-        self._ended = isinstance(start, Reply)
+        self._ended = True
         self._closer: int | None = None  # the thread that wants no more of it
         self._parents: tuple[Opened | None] | None = None  # in a forked child: what the parent goes on with
         if isinstance(start, Reply):  # the router's own last answer
@@ -90,10 +115,11 @@ class Stream:
             self.provider, self.model, self.request_id = start.provider, start.model, start.request_id
             self._ready.extend((_as_chunk(start), self._last_chunk(start)))
         else:
-            self._opened = start
             self.provider, self.model, self.request_id = _who(start)
         self._start_afresh()
         forking.register(self)
+        if not isinstance(start, Reply):
+            self._opened, self._ended = start, False  # from here on it is this stream that gives all back
 
     def _start_afresh(self) -> None:
         self._turn = threading.Lock()  # held while a piece is waited for, never between two
@@ -118,7 +144,8 @@ class Stream:
             RuntimeError: Another thread is reading it.
         """
         if self._ready:
-            return self._ready.popleft()
+            with suppress(IndexError):  # closed in the meantime
+                return self._ready.popleft()
         if not self._turn.acquire(blocking=False):
             raise self._out_of_turn()
         try:
@@ -148,7 +175,7 @@ class Stream:
         """Say why there is no further piece; an answer that somebody else has cut must not look like a whole one."""
         if self._parents is not None:
             raise RuntimeError("this stream belongs to the process that has opened it; a forked child cannot read it")
-        if self._closer is not None and self._closer != threading.get_ident():
+        if self._closer not in (None, threading.get_ident()) and self._response is None:
             raise self._cancelled(_CLOSED_ELSEWHERE)
         raise StopIteration
 
@@ -181,8 +208,8 @@ class Stream:
                 reply, content=self._collector.text, seams=self._collector.seams, provider_data=None
             )
         self._response = reply
-        self._ended = True
         _finish(self._passage, reply, None, line)
+        self._ended = True
         return self._last_chunk(reply)
 
     def _last_chunk(self, reply: Reply) -> Chunk:
@@ -289,7 +316,7 @@ class Stream:
 
         From any thread; one that is waiting for a piece, or asks for a further one, gets :class:`failsafe.Cancelled`.
         """
-        if self._closer is None and not self._ended:
+        if self._closer is None and (self._ready or not self._ended):
             self._closer = threading.get_ident()
         self._close()
 
@@ -298,17 +325,24 @@ class Stream:
             self._passage.token.cancel()  # whoever waits for a piece ends the stream
             return
         try:
-            self._ready.clear()
+            if self._ready:
+                self._ready.clear()
+                self._response = None
             self._end(CLOSED)
         finally:
             self._turn.release()
 
     def _end(self, why: str) -> None:
         """Settle what is still held, once."""
-        if not self._ended:
-            self._ended = True
-            opened, self._opened = self._opened, None
-            _settle(self._passage, opened, why)
+        if self._ended:
+            return
+        held = LeftBehind(self._passage, self._opened, why)
+        self._ended, self._opened = True, None
+        try:
+            held.settle()
+        except BaseException:  # interrupted: whatever is not done yet must be done all the same
+            self._passage.left_behind.append(held)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -319,54 +353,52 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        opened = getattr(self, "_opened", None)
-        if opened is None:
+        if getattr(self, "_ended", True):
             return
         with suppress(Exception):  # at the end of the interpreter anything may be gone
-            opened.flow.close()
-            settle = partial(_settle, self._passage, opened, CLOSED)
+            held = LeftBehind(self._passage, self._opened, CLOSED)
+            if held.opened is not None:
+                held.opened.flow.close()
             # A collection may run in the middle of whatever this thread does: with a lock of ours held, taking it
             # again would block for ever. What is left behind is done by the router's next step.
-            if _amid_our_own_code():
-                self._passage.left_behind.append(settle)
+            if amid_our_own_code(sys._getframe().f_back):  # noqa: SLF001 -- nothing has called this finaliser
+                self._passage.left_behind.append(held)
             else:
-                settle()
+                held.settle()
 
     def __repr__(self) -> str:
         state = "open" if self._opened is not None else "complete" if self._response is not None else "closed"
         return f"<Stream of {self.provider} ({self.model}), {state}, {self._collector.text_length} characters>"
 
 
-def _settle(passage: Passage, opened: Opened | None, why: str) -> None:
-    """Return what is still held for the answer, and let the call end."""
-    line: Attempt | None = None
-    try:
-        if opened is not None:
-            line = passage.call.close(opened, None)
-        else:
-            passage.call.abandon()
-    finally:
-        _finish(passage, None, why, line)
-
-
 def _finish(passage: Passage, reply: Reply | None, why: str | None, line: Attempt | None) -> None:
     """Let the call end, and tell who listens: of the attempt first, and whatever they do, of the end."""
-    passage.token.close()
     try:
-        if line is not None:
-            passage.call.tell(line)
+        passage.token.close()
+        passage.call.tell(line)
     finally:
         passage.ended(reply, why)
 
 
-def _amid_our_own_code() -> bool:
-    """Whether code of this package, other than this very finaliser, is running in this thread."""
-    frame = sys._getframe(1).f_back  # noqa: SLF001 -- beyond this function and __del__, which nothing may have called
+def amid_our_own_code(frame: FrameType | None) -> bool:
+    """Whether code of this package is running in this thread, in *frame* or whatever has called that."""
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_OURS):
+        if _is_ours(frame):
             return True
         frame = frame.f_back
     return False
+
+
+def called_amid_our_own_code() -> bool:
+    """Whether the function that asks was called by a program's code that code of this package is waiting for."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- who calls on whose behalf is nowhere else
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    return amid_our_own_code(frame)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith(_OURS)
 
 
 def _who(opened: Opened) -> tuple[str, str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -64,6 +65,8 @@ class Exchange:
         """Whether operations take what lies in this process already, and ask the network for nothing."""
         self.cancelled = False
         """Whether :meth:`cancel` was called."""
+        self._outer: Exchange | None = None
+        self._forget: Callable[[], None] | None = None
         self._process = os.getpid()
         self._lock = threading.RLock()  # a signal handler may cancel while this thread holds it
         self._socket: socket.socket | None = None  # guarded by _lock
@@ -105,16 +108,21 @@ class Exchange:
             self._end_copy()
             return
         forget, self._forget = self._forget, None
-        if forget is not None:
-            forget()
-        held = self.release()
-        if held is not None:  # not given back to the pool, so its state is unknown
-            with suppress(OSError):
-                try:
-                    if self.answer is not None:
-                        self.answer.close()
-                finally:
-                    held.close()
+        try:
+            if forget is not None:
+                forget()
+        finally:  # an interrupt must not leave the socket open
+            held = self.release()
+            if held is not None:  # not given back to the pool, so its state is unknown
+                self._close(held)
+
+    def _close(self, held: socket.socket) -> None:
+        with suppress(OSError):
+            try:
+                if self.answer is not None:
+                    self.answer.close()
+            finally:
+                held.close()
 
     def _end_copy(self) -> None:
         """Close what a forked child has; a thread that it does not have may hold any lock around it."""

@@ -134,9 +134,11 @@ class OpenBody:
         if self._last is not None:
             return
         self._last = self._given_up()
-        self._exchange.cancel()  # whoever reads is woken
-        if not self._reading:  # else the thread that reads ends it
-            self._exchange.end()
+        try:
+            self._exchange.cancel()  # whoever reads is woken
+        finally:
+            if not self._reading:  # else the thread that reads ends it
+                self._exchange.end()
 
     def __del__(self) -> None:
         if getattr(self, "_last", b"") is None:

@@ -153,10 +153,10 @@ class RequestsTransport:
         See :meth:`send` for what it takes and raises, and :class:`failsafe.transport.base.Transport`.
         """
         exchange = Exchange(limits, self._clock)
-        exchange.begin()
-        exchange.resume()
         opened: OpenBody | None = None
         try:
+            exchange.begin()
+            exchange.resume()
             exchange.check()
             request = self._request(method, path, body, key)
             request.headers["Accept-Encoding"] = (

@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from urllib3 import HTTPConnectionPool, PoolManager, Retry
 
-from failsafe.transport.connections import DeadlinePool, DeadlineTLSPool
+from failsafe.transport.connections import DeadlinePool, DeadlineTLSPool, IdleConnections
 
 CONNECT_ONCE_MORE = Retry(
     total=None, connect=1, read=False, redirect=False, status=0, other=0,
@@ -117,8 +117,9 @@ class DeadlineAdapter(HTTPAdapter):
         self._proxy = proxy
         self._make_context = make_context
         self._forwarded = proxy is not None and self._scheme == "http"
-        self._lock = threading.Lock()
-        self._pool: HTTPConnectionPool | None = None  # set once, under _lock
+        self._lock = threading.RLock()  # a signal handler may close while this thread holds it
+        self._closed = False  # guarded by _lock
+        self._pool: HTTPConnectionPool | None = None  # set under _lock
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
         """The one pool."""
@@ -132,9 +133,13 @@ class DeadlineAdapter(HTTPAdapter):
             OSError: The TLS settings cannot be loaded.
         """
         with self._lock:
-            if self._pool is None:
-                self._pool = self._make_pool()
-        return self._pool
+            pool = self._pool
+            if pool is None:
+                pool = self._make_pool()
+                if self._closed:  # what is still under way may go on, and keeps nothing for later
+                    pool.pool = IdleConnections(0)  # type: ignore[assignment] # as for QueueCls
+                self._pool = pool
+        return pool
 
     def _make_pool(self) -> HTTPConnectionPool:
         manager: PoolManager = self.poolmanager
@@ -147,11 +152,13 @@ class DeadlineAdapter(HTTPAdapter):
         return manager.connection_from_host(self._host, self._port, self._scheme, pool_kwargs=tls)
 
     def close(self) -> None:
-        """Close the idle connections; those in use are closed when their exchange ends."""
+        """Close the idle connections; those in use, or made from now on, are closed when their exchange ends."""
         super().close()  # forgets the pool, and would leave closing to the garbage collector
         with self._lock:
-            if self._pool is not None:
-                self._pool.close()
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing to do: the pool's TLS settings verify, and nothing can turn that off."""

@@ -98,4 +98,4 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Close idle connections; exchanges under way end on their own."""
+        """Close idle connections; exchanges under way end on their own, and what they lead to may still be sent."""

@@ -98,6 +98,15 @@ class Gateway:
             answer = self._service(environ).refusal(refused.status, refused)
             return answer._replace(headers={**answer.headers, **refused.headers})
 
+    def admits(self, environ: Environ) -> bool:
+        """Whether a request with these headers is from somebody who may ask anything at all."""
+        try:
+            self._guard.check_place(environ)
+            self._guard.check_token(environ)
+        except Refused:
+            return False
+        return True
+
     def _admit(self, environ: Environ) -> HttpAnswer:
         self._guard.check_place(environ)
         path = environ.get("PATH_INFO", "")

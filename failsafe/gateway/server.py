@@ -7,11 +7,13 @@ import socket
 import threading
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import WSGITask
 
@@ -63,7 +65,7 @@ class GatewayServer:
             sockets=[listening],
             threads=threads,
             connection_limit=_CONNECTIONS,
-            max_request_body_size=gateway.max_body,
+            max_request_body_size=gateway.max_body + 1,  # the first size that it refuses
             inbuf_overflow=_IN_MEMORY,
             outbuf_overflow=_IN_MEMORY,
             channel_request_lookahead=1,  # read on while a request is answered: so the end of the connection is seen
@@ -71,7 +73,7 @@ class GatewayServer:
             log_socket_errors=False,
             ident=None,
         )
-        self._server.channel_class = partial(_Channel, parent=self._token)
+        self._server.channel_class = partial(_Channel, parent=self._token, parser=partial(_Parser, gateway=gateway))
         self._loop = threading.Thread(target=self._run, name="failsafe-gateway", daemon=True)
         self._loop.start()
 
@@ -163,13 +165,63 @@ class _Task(WSGITask):  # type: ignore[misc] # waitress has no types
         return environ
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Reads one request, and keeps the body of none that the gateway will refuse by its head."""
+
+    def __init__(self, adj: Any, *, gateway: Gateway) -> None:
+        super().__init__(adj)
+        self._gateway = gateway
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """
+        Read the head.
+
+        Raises:
+            ParsingError: The body is framed in two ways. Waitress would heed one of them, and a server in front
+                perhaps the other: what is a body to that one would be a request of its own here.
+        """
+        super().parse_header(header_plus)
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Transfer-Encoding and Content-Length exclude each other")
+        if self.content_length > self._gateway.max_body:
+            self._end_here()
+        elif self.body_rcv is not None and not self._gateway.admits(self._environ()):
+            self.body_rcv.buf = _Nowhere()
+
+    def _end_here(self) -> None:
+        """Let the gateway answer at once, in its client's format; what follows is not read, as no more ever is."""
+        self.body_rcv, self.content_length, self.expect_continue = None, 0, False
+        self.headers["CONNECTION"] = "close"
+
+    def _environ(self) -> dict[str, Any]:
+        return {f"HTTP_{name}": value for name, value in self.headers.items()}
+
+
+class _Nowhere:
+    """Takes a body and keeps nothing: whoever may not ask must not fill the memory either. Thread-safe."""
+
+    def append(self, data: bytes) -> None:
+        """Forget *data*."""
+
+    def getfile(self) -> BytesIO:
+        """The body that is left."""
+        return BytesIO()
+
+    def __len__(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing, as nothing is held."""
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """One connection; its token is cancelled with it."""
 
     task_class = _Task
 
-    def __init__(self, *args: Any, parent: CancelToken, **named: Any) -> None:
+    def __init__(self, *args: Any, parent: CancelToken, parser: Callable[[Any], _Parser], **named: Any) -> None:
         self.token = parent.child()
+        self.parser_class = parser
         super().__init__(*args, **named)
 
     def handle_close(self) -> None:

@@ -53,6 +53,11 @@ def raw(body: dict[str, Any], *, framing: str = "") -> bytes:
     return f"{head}Content-Type: application/json\r\n{length}\r\n\r\n".encode() + content
 
 
+def everything(client: socket.socket) -> bytes:
+    """All that is sent until the connection is closed."""
+    return b"".join(iter(lambda: client.recv(4096), b""))
+
+
 def test_a_piece_is_sent_before_the_next_one_is_there(cloud: FakeCloud) -> None:
     """A server that fills a buffer first would deliver a short stream in one lump, at its end."""
     cloud["first"].behave(Behaviour(Healthy(text="one two"), stream=StreamShape(stall_after=2)))
@@ -102,8 +107,56 @@ def test_a_body_beyond_the_limit_is_not_taken(cloud: FakeCloud) -> None:
     with serving(cloud) as server, socket.create_connection((server.host, server.port)) as client:
         client.settimeout(PATIENCE)
         client.sendall(raw(CHAT, framing="Content-Length: 99999999999"))
-        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+        head, _, body = everything(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert "is larger than 33,554,432 bytes" in json.loads(body)["error"]["message"]  # the SDKs show this, and no page
     assert cloud["first"].count() == 0
+
+
+def test_a_body_in_chunks_beyond_the_limit_is_not_taken(cloud: FakeCloud) -> None:
+    config = loader.parse(tomllib.loads(f"max_request_bytes = 1024\n{cloud.as_toml()}"))
+    with Router(config) as router, GatewayServer(Gateway(router, TOKEN)) as server:
+        headers = {"x-api-key": TOKEN, "Content-Type": "application/json"}
+        statuses = [
+            requests.post(f"{server.url}/v1/chat/completions", data=data, headers=headers, timeout=PATIENCE).status_code
+            for data in (b" " * 1024, b" " * 1025, iter([b" " * 1025]))
+        ]
+    assert statuses == [400, 413, 413]
+
+
+def test_a_body_that_is_framed_twice_is_no_two_requests(cloud: FakeCloud) -> None:
+    """A server in front that goes by the length would pass on a request that it has never seen as one."""
+    smuggled = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(smuggled)}\r\n"
+    with serving(cloud) as server, socket.create_connection((server.host, server.port)) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + smuggled)
+        answered = everything(client)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert answered.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 20000000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(
+    "headers", ["Host: localhost\r\nx-api-key: guessed", f"Host: evil.example\r\nx-api-key: {TOKEN}"]
+)
+def test_who_may_not_ask_fills_no_memory(cloud: FakeCloud, headers: str, framing: str) -> None:
+    """Any page in a browser may send such bodies, without being asked: a thousand of them were kept until the end."""
+    most = 0
+    with serving(cloud) as server, socket.create_connection((server.host, server.port)) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{headers}\r\n{framing}\r\n\r\n".encode())
+        assert settles(lambda: len(server._server.active_channels) == 1)
+        (channel,) = server._server.active_channels.values()
+        pieces = [b"f4240\r\n" + b"a" * 1_000_000 + b"\r\n" if "chunked" in framing else b"a" * 1_000_000] * 20
+        for piece in pieces:
+            client.sendall(piece)
+            reading = channel.request
+            most = max(most, len(reading.body_rcv) if reading is not None and reading.body_rcv is not None else 0)
+        client.sendall(b"0\r\n\r\n" if "chunked" in framing else b"")
+        answered = client.recv(100)
+    assert most == 0
+    assert answered.split(b" ")[1] in (b"401", b"403")
 
 
 def test_a_request_without_a_host_is_refused(cloud: FakeCloud) -> None:

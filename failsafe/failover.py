@@ -271,14 +271,19 @@ class Failover:
         again = False
         if isinstance(outcome, Skip):
             self._skip(outcome)
-        elif isinstance(outcome, Failure):
+        elif isinstance(outcome, Failure) and (outcome.fault is not Fault.CANCELLED or self._called_off):
             self._skipped.pop(course.endpoint.name, None)
             again = self._again_at_once(course, built, outcome)
         self._retire_if_tried_enough(course)
         return again and not course.over
 
+    @property
+    def _called_off(self) -> bool:
+        """Whether it was the caller who has cancelled, and not this call that wanted no more of a hedge."""
+        return self._cancel is not None and self._cancel.cancelled
+
     def _check_time(self) -> None:
-        if self._cancel is not None and self._cancel.cancelled:
+        if self._called_off:
             self._end(Cancelled, "the call was cancelled")
         if self._deadline.expired:
             self._end(DeadlineExceeded, f"no answer within the deadline of {in_words(self._deadline.timeout)}")

@@ -103,8 +103,10 @@ class Race:
         self._cancel = cancel
         self._clock = clock
         self._lock = threading.Lock()
-        self._decided = threading.Event()  # there is a winner, or no hedge is under way any more
+        # Both are set and cleared under _lock, so that they say what is so.
+        self._decided = threading.Event()  # there is a winner, or no hedge is under way
         self._quiet = threading.Event()  # no hedge is under way
+        self._decided.set()
         self._quiet.set()
         self._over = False  # guarded by _lock, as is all below
         self._winner: Finished | None = None
@@ -202,6 +204,7 @@ class Race:
         self._claimed.append(start.course)
         runner = self._running[start.course] = self._runner(start)
         self._quiet.clear()
+        self._decided.clear()
         self._schedule(start.course)
         return runner
 
@@ -219,17 +222,17 @@ class Race:
         runner.cancel.cancel()  # it has ended; this only takes the caller's token off its hands
         follower: _Runner | None = None
         won = False
-        try:
-            with self._lock:
+        with self._lock:
+            try:
                 del self._running[runner.start.course]
                 if outcome is not None:
                     won = self._note_locked(runner, outcome)
                     follower = self._begin_locked()
-        finally:  # whatever happened, nobody must go on waiting
-            if not self._running:
-                self._quiet.set()
-            if won or not self._running:
-                self._decided.set()
+            finally:  # whatever happened, nobody must go on waiting
+                if not self._running:
+                    self._quiet.set()
+                if won or not self._running:
+                    self._decided.set()
         if won:
             self._call_off()
         return follower

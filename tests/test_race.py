@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from failsafe.clock import SYSTEM_CLOCK, Clock, SystemClock
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.deadline import CancelToken
 from failsafe.errors import AllProvidersFailed, Cancelled, DeadlineExceeded, InvalidRequest
 from failsafe.events import CircuitState
+from failsafe.failover import Failover
 from failsafe.faults import Fault
 from failsafe.models import Failure, Phase, Reply, SkipReason
 from failsafe.policy_config import BulkheadConfig, HedgeConfig, RetryBudgetConfig, RetryConfig
@@ -63,6 +66,7 @@ def hedging(
     *scripts: Script,
     hedge: HedgeConfig = AT_ONCE,
     each: Mapping[str, Mapping[str, Any]] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
     **settings: Any,
 ) -> Iterator[Router]:
     """A router that hedges, over scripted providers named a, b, c."""
@@ -72,7 +76,7 @@ def hedging(
         ProviderConfig(name=name, base_url=f"https://{name}.example/v1", **(each or {}).get(name, {})) for name in names
     ]
     config = RouterConfig(providers=providers, hedge=hedge, **{"retry": NO_ROUNDS, **settings})
-    with Router(config, transport=lambda provider: transports[provider.name]) as router:
+    with Router(config, clock=clock, transport=lambda provider: transports[provider.name]) as router:
         yield router
 
 
@@ -161,6 +165,34 @@ def test_a_failure_of_the_first_waits_for_the_hedge_that_is_under_way() -> None:
 
 
 @pytest.mark.usefixtures("expect_logs")
+def test_a_hedge_that_begins_after_another_has_ended_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first hedge fails while nobody else may be asked; a later one is under way when the first attempt fails."""
+    third = Slow(answer("from c"))
+    choose, asked = Failover._choose_hedge, itertools.count()
+
+    def nobody_the_second_time(call: Failover, *arguments: Any) -> Any:
+        return None if next(asked) == 1 else choose(call, *arguments)
+
+    class Watching(SystemClock):
+        @staticmethod
+        def wait(event: threading.Event, timeout: float) -> bool:
+            if not event.is_set():  # the hedge is waited for indeed
+                third.go_on.set()
+            return SYSTEM_CLOCK.wait(event, timeout)
+
+    monkeypatch.setattr(Failover, "_choose_hedge", nobody_the_second_time)
+    hedge = HedgeConfig(delay=0.05, max_hedges=2)
+    with hedging(after(third.asked, refusal(500)), refusal(500), third, hedge=hedge, clock=Watching()) as router:
+        assert ask(router).content == "from c"
+
+
+def test_what_was_called_off_at_the_deadline_does_not_look_like_the_callers_cancellation() -> None:
+    hangs = Slow()
+    with hedging(after(hangs.asked, refusal(500)), hangs) as router, pytest.raises(DeadlineExceeded):
+        ask(router, timeout=0.2)
+    assert hangs.given_up.is_set()
+
+
 def test_grpc_7222_when_all_have_failed_and_no_hedge_may_begin_the_call_ends_now() -> None:
     with hedging(refusal(500, "a broke"), hedge=HedgeConfig(delay=3600.0)) as router:
         with pytest.raises(AllProvidersFailed) as raised:

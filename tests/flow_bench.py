@@ -28,7 +28,7 @@ from failsafe.testing import FakeClock, ScriptedStream, StreamPiece, StreamScrip
 from failsafe.transport.base import Limits
 
 VENDORS: dict[str, ModuleType] = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
-KEY = "sk-MARKED-0123456789abcdef"
+KEY = "MARKED.open.sesame"
 FIRST, STALL, WHOLE = 10.0, 5.0, 100.0
 CUT = failing(Fault.DISCONNECTED, "the connection was cut", phase=Phase.READ, maybe_billed=True)
 CALLS = (

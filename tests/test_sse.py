@@ -81,6 +81,10 @@ TABLE: dict[str, tuple[bytes, list[Event]]] = {
     ),
     "bare-json-with-crlf": (LINES_OF_JSON.replace(b"\n", b"\r\n"), [("", LINES_OF_JSON)]),
     "bare-json-with-empty-lines": (b'[\n\n{"a":\n\n1}\n\n]\n\n', [("", b'[\n{"a":\n1}\n]')]),
+    "bare-json-with-brackets-in-strings": (
+        b'{"a": "}}",\n\n"b": "\\"{", "c": 1}\n\n',
+        [("", b'{"a": "}}",\n"b": "\\"{", "c": 1}')],
+    ),
     "bare-json-that-begins-like-a-field": (b"{\n\nid: 3,\n:\n}\n\n", [("", b"{\nid: 3,\n:\n}")]),
     "bare-json-cut": (LINES_OF_JSON[:-1], [("", LINES_OF_JSON[:-2])]),
     "bare-json-cut-before-an-event": (b'{"a": [\n\nevent: e\ndata: 1\n\n', [("", b'{"a": ['), ("e", b"1")]),

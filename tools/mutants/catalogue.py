@@ -6,7 +6,7 @@ Each is a mistake that somebody has made in a library of this kind, or could mak
 
 from __future__ import annotations
 
-from tools.mutants import of_breaker, of_hedging, of_limits, of_retrying, of_router, of_streams
+from tools.mutants import of_breaker, of_flow, of_hedging, of_limits, of_retrying, of_router, of_streams
 
 _BREAKER = (
     "tests/test_breaker.py",
@@ -40,7 +40,8 @@ _TESTS = {
         "tests/lessons/test_*.py",
     ),
     "failover.py": _ROUTER,
-    "flow.py": _STREAMS,
+    "first_content.py": ("tests/test_first_content.py",),
+    "flow.py": ("tests/test_flow.py", "tests/test_flow_broken.py", *_STREAMS),
     "hedge.py": _HEDGE,
     "hedge_delay.py": _HEDGE,
     "latency.py": ("tests/test_latency.py",),
@@ -56,6 +57,7 @@ _TESTS = {
     "router.py": _STREAMS,
     "rules.py": _BREAKER,
     "slots.py": _LIMITS,
+    "sse.py": ("tests/test_sse.py",),
     "stream.py": _STREAMS,
     "windows.py": _BREAKER,
 }
@@ -68,6 +70,6 @@ def tests_for(file: str) -> tuple[str, ...]:
 
 MUTANTS = (
     *(*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS),
-    *(*of_hedging.MUTANTS, *of_router.MUTANTS, *of_streams.MUTANTS),
+    *(*of_hedging.MUTANTS, *of_router.MUTANTS, *of_streams.MUTANTS, *of_flow.MUTANTS),
 )
 """Every mutant; a name is used once within a file."""

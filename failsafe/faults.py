@@ -273,7 +273,7 @@ REACTIONS: dict[Fault, Reaction] = {
         error=errors.Transient,
         breaker=BreakerEffect.NEUTRAL,
         step=NextStep.RAISE,
-        advice="the caller gave up",
+        advice="the call was cancelled before its end",
     ),
 }
 """The fault table: one row a fault, none missing (a test holds it)."""

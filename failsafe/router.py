@@ -24,7 +24,7 @@ from failsafe.course import Candidate
 from failsafe.deadline import CancelToken, Deadline, current_deadline
 from failsafe.embedding import Embed, VectorLengths, as_chat
 from failsafe.embeddings import EmbedReply, EmbedRequest, build_embed_request
-from failsafe.encoding import refuse
+from failsafe.encoding import refuse, shown
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
 from failsafe.events import CallFinished, CircuitState, StateChanged
@@ -512,7 +512,7 @@ class Router:
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         names = ", ".join(endpoint.name for endpoint in self._endpoints)
         return (
-            f"no configured provider serves model {model!r} (configured: {names}); {hint}"
+            f"no configured provider serves model {shown(model)} (configured: {names}); {hint}"
             "list it under the provider's models, or write an alias for it"
         )
 

@@ -11,6 +11,7 @@ import msgspec
 
 from failsafe.chunks import OnInterrupt
 from failsafe.clock import SYSTEM_CLOCK, Clock
+from failsafe.encoding import shown
 from failsafe.gateway import model_list
 from failsafe.gateway.guard import Environ, Guard, Refused
 from failsafe.gateway.time_limit import time_limit
@@ -146,7 +147,7 @@ class Gateway:
         )  # WSGI has bytes as latin-1
         owner = model_list.owner_of(config, model)
         if owner is None:
-            raise Refused(404, f"no configured provider serves model {shorten(model, 200)!r}")
+            raise Refused(404, f"no configured provider serves model {shown(model)}")
         one = model_list.one_as_anthropic(model) if to_anthropic else model_list.one_as_openai(model, owner)
         return _json(200, one)
 

@@ -17,6 +17,9 @@ from failsafe.addresses import host_matches, is_loopback
 from failsafe.errors import ConfigError, FailsafeError
 from failsafe.secret import Secret
 
+_SHORTEST_TOKEN = 16
+"""Characters; guesses are not counted, and whoever sits on this machine makes thousands a second."""
+
 Environ = Mapping[str, Any]
 """Of WSGI: one request."""
 
@@ -48,12 +51,17 @@ class Guard:
         most: The largest body, bytes.
 
     Raises:
-        ConfigError: The token cannot be sent in a header, or a host is none.
+        ConfigError: The token cannot be sent in a header or can be guessed, or a host is none.
     """
 
     def __init__(self, token: str, hosts: Collection[str], *, any_address: bool, most: int) -> None:
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigError("token: a text of printable ASCII characters without spaces is needed (it is not shown)")
+        if len(token) < _SHORTEST_TOKEN:
+            raise ConfigError(
+                f"token: at least {_SHORTEST_TOKEN} characters are needed, or others guess it and spend your money; "
+                'python -c "import secrets; print(secrets.token_urlsafe())" makes one'
+            )
         self.token = Secret(token)
         self._hosts = addresses.host_patterns("hosts", list(hosts))
         self._any_address = checks.flag("any_address", any_address)

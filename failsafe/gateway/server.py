@@ -25,6 +25,8 @@ _CONNECTIONS = 1000
 """Most connections open at once; further ones wait to be accepted."""
 _IN_MEMORY = 2**31
 """Bytes beyond which waitress would put a request or an answer into a file: what people say stays off the disk."""
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be recognised
+"""Where a server that listens everywhere is found on this machine; the addresses themselves are none to call."""
 _LOOK = 1.0
 """Seconds after which the loop looks at its connections even if nothing happens."""
 _CALLED_OFF = 2.0
@@ -79,8 +81,9 @@ class GatewayServer:
 
     @property
     def url(self) -> str:
-        """Its address, without a path."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """Its address for clients on this machine, without a path."""
+        host = _HERE.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}"
 
     @property

@@ -12,7 +12,7 @@ from io import StringIO
 from typing import Any
 
 from failsafe.chunks import Chunk, ToolCallDelta
-from failsafe.inbound.anthropic_question import ThreadRefused, read_question
+from failsafe.inbound.anthropic_question import NO_THREADS, read_question
 from failsafe.inbound.base import Question
 from failsafe.inbound.fields import arguments_object, joined, made_up
 from failsafe.inbound.wire import event
@@ -71,8 +71,8 @@ class AnthropicFormat:
     def error(self, status: int, error: Exception) -> dict[str, Any]:
         """The body of an error answer."""
         said: dict[str, Any] = {"type": _ERRORS.get(status, _OTHER_ERROR), "message": str(error)}
-        if isinstance(error, ThreadRefused):
-            said["details"] = {"error_code": "thread_unsupported_request"}
+        if getattr(error, "code", None) == NO_THREADS:
+            said["details"] = {"error_code": NO_THREADS}
         return {"type": "error", "error": said}
 
 

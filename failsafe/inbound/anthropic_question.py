@@ -41,15 +41,14 @@ _BUDGETS = ((1024, "minimal"), (2048, "low"), (8192, "medium"), (16384, "high"),
 _UNTOLD = "high"  # what Anthropic's models do when they are told no effort
 _PORTABLE = frozenset({"text", "tool_use"})
 
+NO_THREADS = "thread_unsupported_request"
+"""
+The code for a client who wants the server to hold the conversation, and to send only what is new of it from then on.
+
+No provider in another's place has it. The SDK's own tool runner asks for it, and goes on without once it is told.
+"""
+
 Fields = Mapping[str, Any]
-
-
-class ThreadRefused(InvalidRequest):
-    """
-    The client wants the server to hold the conversation, and to send only what is new of it from then on.
-
-    No provider in another's place has it. The SDK's own tool runner asks for it, and goes on without once it is told.
-    """
 
 
 def read_question(body: Any) -> Question:
@@ -62,9 +61,10 @@ def read_question(body: Any) -> Question:
     if not isinstance(body, Mapping):
         refuse("body", body, "a JSON object is needed")
     if body.get("thread"):
-        raise ThreadRefused(
+        raise InvalidRequest(
             f"thread = {shown(body['thread'])}: nobody here holds a conversation; "
-            "send the whole of it without thread; nothing was sent"
+            "send the whole of it without thread; nothing was sent",
+            code=NO_THREADS,
         )
     for name in ("mcp_servers", "container", "compaction"):
         if body.get(name):

@@ -140,11 +140,18 @@ class TestWhoIsLetIn:
         assert bench.asked() == {"a": 0}
         assert TOKEN not in got.body.decode()
 
+    @pytest.mark.parametrize("token", ["dev", "x" * 15])
+    def test_a_token_that_can_be_guessed_is_refused_and_not_shown(self, token: str) -> None:
+        with pytest.raises(ConfigError, match=r"^token: at least 16 characters are needed") as raised:
+            Gateway(Bench(answer()).router, token)
+        assert f"{token} " not in str(raised.value)
+        assert Gateway(Bench(answer()).router, "x" * 16)
+
     def test_the_token_in_the_address_does_not_open(self) -> None:
         gateway, _ = gateway_over(answer())
         assert ask(gateway, json_body=CHAT, token=None, environ={"QUERY_STRING": f"key={TOKEN}"}).status == 401
 
-    @pytest.mark.parametrize("token", ["", "two words", "two\nlines", "caf\xe9", None, 7])
+    @pytest.mark.parametrize("token", ["two words", "two\nlines", "caf\xe9", None, 7])
     def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(self, token: Any) -> None:
         with pytest.raises(ConfigError, match=r"^token: a text of printable ASCII characters") as raised:
             Gateway(Bench(answer()).router, token)

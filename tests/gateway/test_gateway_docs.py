@@ -18,7 +18,8 @@ def test_the_example_lets_in_who_shows_the_token() -> None:
     names: dict[str, Any] = {"__name__": "gateway"}
     exec(compile(code, "gateway.md", "exec"), names)
     with names["router"]:
-        got = ask(names["application"], "/v1/models", token="a-long-secret", headers={"Host": "llm.example.com"})
+        headers: dict[str, str | None] = {"Host": "llm.example.com"}
+        got = ask(names["application"], "/v1/models", token="16-characters-or-more", headers=headers)
     assert [each["id"] for each in got.json["data"]] == ["llama3.2"]
 
 

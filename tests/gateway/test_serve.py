@@ -231,7 +231,8 @@ def test_other_machines_are_let_in_only_by_a_flag_that_says_what_it_means(settin
     ) as process:
         until(process.stderr, "other machines can reach this gateway, unencrypted")
         server = Serving(process)
-        port = server.url.rpartition(":")[2]
+        host, _, port = server.url.rpartition(":")
+        assert host == "http://127.0.0.1"  # the shell here is to call it; 0.0.0.0 is nobody's address
         statuses = {
             host: requests.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": host}, timeout=HARD_CAP).status_code
             for host in ("10.0.0.7", "llm.lan", "evil.example")
@@ -264,6 +265,7 @@ def test_a_port_that_is_taken_is_a_clear_error(settings: Path) -> None:
         (["--token-env", "NOT_SET"], {}, "NOT_SET: the variable is not set"),
         (["--token-env", "MINE"], {"MINE": ""}, "MINE: the variable is empty"),
         ([], {"FAILSAFE_SERVE_TOKEN": ""}, "FAILSAFE_SERVE_TOKEN: the variable is empty"),
+        ([], {"FAILSAFE_SERVE_TOKEN": "short"}, "token: at least 16 characters are needed"),
         ([], {"FAILSAFE_SERVE_TOKEN": "two words"}, "token: a text of printable ASCII characters"),
         (["--allow-host", "http://x/"], {}, "a bare host name"),
         (["--threads", "0"], {}, "0 is not in the range"),

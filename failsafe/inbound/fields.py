@@ -162,8 +162,12 @@ def content_of(parts: Sequence[Mapping[str, Any]]) -> str | list[Mapping[str, An
 
 
 def json_text(value: Any) -> str:
-    """*value* as JSON text."""
-    return to_json(value).decode()
+    """*value* as JSON text; refused where it is nested so deeply that it was decoded, and cannot be encoded."""
+    try:
+        return to_json(value).decode()
+    except RecursionError:
+        pass
+    raise InvalidRequest("the arguments of a tool call are nested too deeply; nothing was sent")
 
 
 def made_up(prefix: str) -> str:

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from failsafe.config import ProviderConfig
 from failsafe.deadline import CancelToken
 from failsafe.errors import ConfigError
 from failsafe.faults import Fault
 from failsafe.gateway import Gateway
 from failsafe.gateway.app import CANCEL
 from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
+from failsafe.router import Router
 from failsafe.testing import SentRequest, answer, failing, refusal, streaming, vectors
 from tests.gateway.asking import BEARER, CHAT, MESSAGES, TOKEN, Got, ask, environ_of
 from tests.router_bench import BROKEN, LIMITED, Bench, Script
@@ -85,6 +87,15 @@ class TestAnswers:
         gateway, _ = gateway_over(noting, of_provider={"timeout": 1000.0}, timeout=60)
         ask(gateway, "/v1/embeddings", json_body=EMBED, headers={"X-Request-Timeout": "8"})
         assert left == [8]
+
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models/sk-proj-7f3a9c52e1d84b607f3a9c52"])
+    def test_a_key_that_was_typed_where_a_model_belongs_is_not_shown(self, path: str) -> None:
+        body = {**CHAT, "model": "sk-proj-7f3a9c52e1d84b607f3a9c52"} if "chat" in path else None
+        listing = ProviderConfig(name="a", base_url="http://127.0.0.1:9/v1", models=["gpt-4.1"])
+        with Router([listing]) as router:
+            got = ask(Gateway(router, TOKEN), path, json_body=body)
+        assert got.status == 404
+        assert b"7f3a9c52" not in got.body
 
     @pytest.mark.parametrize(("outcome", "status"), [(BROKEN, 503), (LIMITED, 429), (refusal(400, "bad"), 400)])
     def test_errors_have_a_status_and_are_not_to_be_tried_again(self, outcome: Script, status: int) -> None:

@@ -279,6 +279,23 @@ def test_a_body_that_is_no_request_is_refused(form: Format, body: bytes) -> None
     assert message_of(answer)
 
 
+def _calling(arguments: str, form: Format) -> str:
+    if form is GEMINI:
+        part = f'{{"functionCall": {{"name": "f", "args": {arguments}}}}}'
+        return f'{{"contents": [{{"role": "model", "parts": [{part}]}}]}}'
+    use = f'{{"type": "tool_use", "id": "a", "name": "f", "input": {arguments}}}'
+    return f'{{"model": "m", "max_tokens": 5, "messages": [{{"role": "assistant", "content": [{use}]}}]}}'
+
+
+@pytest.mark.parametrize("form", [ANTHROPIC, GEMINI], ids=lambda form: form.name)
+def test_no_depth_of_nesting_is_a_defect(form: Format) -> None:
+    """Some depths can be decoded, and not encoded a few frames further down."""
+    for depth in range(900, 1000):
+        body = _calling('{"a":' * depth + "1" + "}" * depth, form).encode()
+        answered = service(reply(content="hi"), form).answer(PATHS[form.name], body)
+        assert answered.status in (200, 400), depth
+
+
 def test_what_the_request_lacks_is_said_before_anyone_is_asked() -> None:
     router = FakeRouter(reply())
     answer = Service(cast("Router", router), OPENAI).answer(PATHS["openai"], b'{"model": "m", "messages": []}')

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from failsafe import forking
+from failsafe import forking, threads
 from failsafe.deadline import CancelToken, ChildToken, Deadline
 from failsafe.errors import TooManyAbandoned
 
@@ -117,7 +117,7 @@ class Abandoner:
             daemon=True,  # a stuck function must not keep the program from ending
         )
         try:
-            thread.start()
+            threads.start(thread)
             in_time = deadline.wait(job.done)
         except BaseException:  # the caller was interrupted, or there is no thread to be had
             self._leave(job, thread, tokens)

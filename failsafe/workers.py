@@ -20,7 +20,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from failsafe import checks, forking
+from failsafe import checks, forking, threads
 from failsafe.clock import SYSTEM_CLOCK, Clock
 
 Job = Callable[[], object]
@@ -245,7 +245,7 @@ class _Pool:
             return False
         thread = threading.Thread(target=_work, args=(self,), name=f"{self._name}-{next(self.numbers)}", daemon=True)
         try:
-            thread.start()
+            threads.start(thread)
         except RuntimeError:  # the machine has no thread left, or the interpreter is ending
             return False
         self.crew.add(thread)

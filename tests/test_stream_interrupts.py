@@ -22,6 +22,7 @@ from failsafe.testing import answer, failing, streaming
 from tests.router_bench import Bench
 from tests.stream_bench import nothing_is_held, opened
 from tests.test_failover_safety import on_trial
+from tests.test_forking import run
 
 pytestmark = pytest.mark.usefixtures("expect_logs")
 
@@ -224,3 +225,35 @@ def test_an_answer_that_was_whole_when_another_thread_closed_it_stays_so() -> No
     assert [chunk.text for chunk in stream] == ["Hel", "lo", ""]
     assert stream.response.content == "Hello"
     assert list(stream) == []
+
+
+# The end of the interpreter.
+
+UNDER_WAY = """
+from failsafe.testing import ScriptedProvider, scripted_router, streaming
+router = scripted_router(ScriptedProvider("openai", streaming("Hel", "lo")))
+stream = router.stream("hi", model="gpt-4.1")
+next(stream)
+"""
+
+
+@pytest.mark.parametrize(
+    "more", ["router.on_event(print)\n", "knot = [stream]\nknot.append(knot)\ndel stream, knot\n", ""]
+)
+def test_a_program_that_ends_with_a_stream_under_way_ends_at_once_and_prints_nothing(more: str) -> None:
+    assert run(UNDER_WAY + more) == []
+
+
+def test_a_finalizer_at_the_end_of_the_interpreter_starts_no_thread_that_nobody_would_ever_run() -> None:
+    answers = run("""
+import threading
+from failsafe import threads
+class Last:
+    def __del__(self, start=threads.start, make=threading.Thread, show=print):
+        try:
+            start(make(target=show))
+        except RuntimeError as error:
+            show(error)
+last = Last()
+""")
+    assert answers == ["can't start a thread while the interpreter ends"]

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from failsafe import forking
+from failsafe import forking, threads
 from failsafe.clock import SYSTEM_CLOCK
 from failsafe.events import Event
 
@@ -133,7 +133,7 @@ class EventBus:
                 return
             thread = threading.Thread(target=_deliver_from, args=(self._queue,), name="failsafe-events", daemon=True)
             try:
-                thread.start()
+                threads.start(thread)
             except RuntimeError:  # no thread to be had: the next event tries again, and the queue is bounded
                 return
             self._thread = thread

@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Any
 
-from failsafe import forking
+from failsafe import forking, threads
 from failsafe.transport.exchange import Exchange
 
 Address = tuple[int, int, int, Any]
@@ -110,8 +110,8 @@ class Resolver:
         lookup = self._running[host, port] = _Lookup()
         thread = threading.Thread(target=self._run, args=(host, port, lookup), name="failsafe-dns", daemon=True)
         try:
-            thread.start()
-        except RuntimeError:  # the system has no thread left
+            threads.start(thread)
+        except RuntimeError:  # the system has no thread left, or the interpreter is ending
             del self._running[host, port]
             raise LookupFailed(f"cannot look up {host}: no thread can be started") from None
         return lookup

@@ -20,8 +20,8 @@ _ATTEMPTS = (
     Mutant(
         "a refusal of the budget keeps the permit",
         "admission.py",
-        "            permit.release()\n            return OUT_OF_BUDGET",
-        "            return OUT_OF_BUDGET",
+        "                permit.release()\n                return OUT_OF_BUDGET",
+        "                return OUT_OF_BUDGET",
     ),
     Mutant(
         "a neutral outcome keeps the permit",

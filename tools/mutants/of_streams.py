@@ -20,8 +20,8 @@ _HELD = (
     Mutant(
         "a stream that is closed leaves its socket open",
         "attempts.py",
-        "        first_content = flow.first_content\n        flow.close()\n",
-        "        first_content = flow.first_content\n",
+        "            flow.close()\n            outcome = self._settle(opened, outcome)\n",
+        "            outcome = self._settle(opened, outcome)\n",
     ),
     Mutant(
         "an attempt that is interrupted at its first content leaves its socket open",
@@ -38,20 +38,20 @@ _HELD = (
     Mutant(
         "a collection amid our own code takes our locks",
         "stream.py",
-        "            if _amid_our_own_code():\n",
-        "            if False:\n",
+        "            if amid_our_own_code(sys._getframe().f_back):",
+        "            if False:",
     ),
     Mutant(
         "a finaliser that nothing has called gives nothing back",
         "stream.py",
-        "    frame = sys._getframe(1).f_back  # noqa: SLF001",
-        "    frame = sys._getframe(2)  # noqa: SLF001",
+        "amid_our_own_code(sys._getframe().f_back)",
+        "amid_our_own_code(sys._getframe(2))",
     ),
     Mutant(
         "a listener that ends the program keeps the router open",
         "stream.py",
-        "            passage.call.tell(line)\n    finally:\n        passage.ended(reply, why)\n",
-        "            passage.call.tell(line)\n    finally:\n        pass\n    passage.ended(reply, why)\n",
+        "        passage.call.tell(line)\n    finally:\n        passage.ended(reply, why)\n",
+        "        passage.call.tell(line)\n    finally:\n        pass\n    passage.ended(reply, why)\n",
     ),
     Mutant(
         "a last answer that fails keeps the router open",
@@ -71,7 +71,7 @@ _TOLD = (
     Mutant(
         "a stream that another thread has closed looks whole",
         "stream.py",
-        "        if self._closer is not None and self._closer != threading.get_ident():\n",
+        "        if self._closer not in (None, threading.get_ident()) and self._response is None:\n",
         "        if False:\n",
     ),
     Mutant(
@@ -140,8 +140,8 @@ _JUDGED = (
     Mutant(
         "a slow reader makes a slow provider",
         "attempts.py",
-        "            opened.entry.permit.success(first_content)\n",
-        "            opened.entry.permit.success()\n",
+        "            entry.permit.success(first_content)\n",
+        "            entry.permit.success()\n",
     ),
     Mutant(
         "a slow reader lowers an adaptive limit",

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
+from failsafe import forking
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.durations import in_words
 from failsafe.errors import ConfigError, DeadlineExceeded
@@ -135,13 +136,21 @@ class CancelToken:
     serve many calls; once cancelled it stays so. Thread-safe.
     """
 
-    __slots__ = ("_callbacks", "_lock", "event")
+    __slots__ = ("__weakref__", "_callbacks", "_lock", "event")
 
     def __init__(self) -> None:
         self.event = threading.Event()
         """Set once cancelled."""
-        self._lock = threading.RLock()  # a signal handler may cancel while this thread holds the lock
         self._callbacks: dict[object, Callable[[], None]] = {}  # guarded by _lock
+        self._lock = threading.RLock()  # a signal handler may cancel while this thread holds the lock
+        forking.register(self)
+
+    def _after_fork(self) -> None:
+        """Free, in a forked child, the locks that another thread of the parent's may have held."""
+        self._lock = threading.RLock()
+        was_cancelled, self.event = self.event.is_set(), threading.Event()
+        if was_cancelled:
+            self.event.set()
 
     @property
     def cancelled(self) -> bool:

@@ -19,6 +19,13 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform d
 
 REPORT = """
 import os, sys
+def thread(answer):  # in one that owns none of this one's locks
+    import threading
+    answers = []
+    running = threading.Thread(target=lambda: answers.append(answer()), daemon=True)
+    running.start()
+    running.join(10)
+    return answers[0] if answers else "hangs"
 def in_child(answer):
     reading, writing = os.pipe()
     if os.fork() == 0:
@@ -70,6 +77,27 @@ for lock in (breaker._circuit._lock, registry._lock, budget._lock, window._lock,
 print(in_child(use))
 """)
     assert answers == ["(None, True, 1, 'quota')"]
+
+
+def test_a_token_whose_locks_were_held_at_the_fork_can_be_cancelled_in_the_child() -> None:
+    answers = run("""
+from failsafe.deadline import CancelToken
+token, cancelled = CancelToken(), CancelToken()
+child = token.child()
+cancelled.cancel()
+told = []
+child.on_cancel(lambda: told.append("told"))
+def use():
+    token.on_cancel(lambda: told.append("and again"))
+    token.cancel()
+    return child.cancelled, cancelled.cancelled, told
+for held in (token, child):
+    held._lock.acquire()
+    held.event._cond.acquire()
+print(in_child(lambda: thread(use)))
+print(token.cancelled)
+""")
+    assert answers == ["(True, True, ['told', 'and again'])", "False"]
 
 
 def test_a_child_does_not_wait_for_probes_of_its_parents_threads() -> None:

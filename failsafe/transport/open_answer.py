@@ -62,7 +62,7 @@ class OpenBody:
         outcome: bytes | Failure = b""
         goes_on = False
         try:
-            outcome = self._next_piece()
+            outcome = self._read_on() if self._plain else self._unpacked()
             exchange.check()  # cancelled before it, or meanwhile: then it may look like the end of the answer
             goes_on = bool(outcome)
         except Exception as error:  # noqa: BLE001 -- foreign exceptions carry the request and its key: they end here
@@ -78,10 +78,9 @@ class OpenBody:
                 exchange.end()
         return outcome
 
-    def _next_piece(self) -> bytes:
+    def _unpacked(self) -> bytes:
+        """What comes next, decompressed."""
         unpacker = self._unpacker
-        if self._plain:
-            return self._read_on()
         while True:
             if unpacker.pending:
                 if self._exchange.limit.expired:  # no socket looks at the time now

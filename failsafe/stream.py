@@ -357,14 +357,18 @@ class Stream:
             return
         with suppress(Exception):  # at the end of the interpreter anything may be gone
             held = LeftBehind(self._passage, self._opened, CLOSED)
-            if held.opened is not None:
-                held.opened.flow.close()
-            # A collection may run in the middle of whatever this thread does: with a lock of ours held, taking it
-            # again would block for ever. What is left behind is done by the router's next step.
-            if amid_our_own_code(sys._getframe().f_back):  # noqa: SLF001 -- nothing has called this finaliser
-                self._passage.left_behind.append(held)
-            else:
-                held.settle()
+            left = True
+            try:
+                if held.opened is not None:
+                    held.opened.flow.close()
+                # A collection may run in the middle of whatever this thread does: with a lock of ours held, taking it
+                # again would block for ever. What is left behind is done by the router's next step.
+                if not amid_our_own_code(sys._getframe().f_back):  # noqa: SLF001 -- nothing has called this finaliser
+                    held.settle()
+                    left = False
+            finally:  # an interrupt goes no further than here, so that nobody would see to it
+                if left:
+                    self._passage.left_behind.append(held)
 
     def __repr__(self) -> str:
         state = "open" if self._opened is not None else "complete" if self._response is not None else "closed"

@@ -28,7 +28,7 @@ _TRAILER_WAIT = 2.0
 _END_WAIT = 0.02
 """Seconds for the end of the body after the end marker, so that the connection can be used again."""
 _FRAME = 1024
-"""Bytes of an event that may stand around what it shows without counting as an answer of their own."""
+"""Bytes of an event that may stand around the text it shows without counting as an answer of their own."""
 _EVENT_STREAM = "text/event-stream"
 _EVENTS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
 _LOOKED_AT = 64
@@ -111,7 +111,7 @@ class Flow:
         self._trailing = False
         self._went_on = False  # after it had said how it ended
         self._renews = False
-        self._beside = 0  # bytes of events that show nothing, or little for their size
+        self._beside = 0  # bytes of events that bring more than text, or little for their size
         self.limit = first
         self.shown = False
         self.first_content = 0.0
@@ -175,7 +175,7 @@ class Flow:
         events, reader, most = self._events, self._reader, self._config.max_answer_bytes
         while events and not reader.done:
             name, data = events.popleft()
-            said_all = reader.finished
+            said_all, kept = reader.finished, reader.kept
             try:
                 shown = reader.read(name, data)
             except Exception as error:  # noqa: BLE001 -- an answer that nobody foresaw costs an attempt, not the call
@@ -183,8 +183,10 @@ class Flow:
             if isinstance(shown, Failure):
                 return self._failed(shown)
             size = len(data)
-            if shown is None or size > _FRAME:
-                self._beside += size if shown is None else size - _FRAME
+            if shown is None or reader.kept != kept:
+                self._beside += size
+            elif size > _FRAME:
+                self._beside += size - _FRAME
             if reader.text_length > most or self._beside > most:
                 return self._failed(self._too_large())
             if shown is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -440,6 +441,67 @@ def test_what_no_reader_is_shown_has_a_bound_too(vendor: str, events: dict[str, 
     ending = ended(vendor, *pieces(vendor)[:3], *[piece] * 1000, max_answer_bytes=50_000)
     assert (ending.failure.fault, ending.failure.message) == (Fault.MALFORMED, "answer larger than 0.0477 MiB")
     assert len(ending.chunks) < 60
+
+
+def openai_delta(delta: dict[str, Any], beside: Any = None, **frame: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "logprobs": beside}], **frame}
+
+
+def gemini_part(**part: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": [part]}}]}
+
+
+def thinking_part(number: int) -> dict[str, Any]:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "a"}]}
+    return openai_delta({"content": [thought, {"type": "text", "text": "a"}]})
+
+
+CALL = {"name": "n" * 400, "arguments": ""}
+BLOCK = {"type": "content_block_start", "content_block": {"type": "tool_use", "id": "a", "name": "n" * 400}}
+PILED_UP: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
+    "calls": ("openai", lambda n: openai_delta({"tool_calls": [{"index": n, "id": f"{n}", "function": CALL}]})),
+    "fields of a call": (
+        "openai",
+        lambda n: openai_delta({"tool_calls": [{"index": 0, f"x{n}": "x" * 400, "function": {"arguments": "1"}}]}),
+    ),
+    "log probabilities": ("openai", lambda n: openai_delta({"content": "a"}, {"content": ["x" * 400]})),
+    "fields": ("openai", lambda n: openai_delta({"content": "a"}, **{f"x{n}": "x" * 400})),
+    "fields of a field": ("openai", lambda n: openai_delta({"content": "a"}, x={f"x{n}": "x" * 400})),
+    "fields of a choice": ("openai", lambda n: {"choices": [{"delta": {"content": "a"}, f"x{n}": "x" * 400}]}),
+    "fields of a delta": ("openai", lambda n: openai_delta({"content": "a", "audio": ["x" * 400]})),
+    "parts": ("openai", thinking_part),
+    "details": (
+        "openai",
+        lambda n: openai_delta({"content": "a", "reasoning_details": [{"type": "x", "data": "x" * 400}]}),
+    ),
+    "blocks": ("anthropic", lambda n: {**BLOCK, "index": n}),
+    "blocks of text": (
+        "anthropic",
+        lambda n: {"type": "content_block_start", "index": n, "content_block": {"type": "text", "text": "a" + " " * 9}},
+    ),
+    "calls of gemini": ("gemini", lambda n: gemini_part(functionCall={"name": "n" * 400})),
+    "signed parts": ("gemini", lambda n: gemini_part(text="a", thoughtSignature="x" * 400)),
+    "thoughts and texts": (
+        "gemini",
+        lambda n: {"candidates": [{"content": {"parts": [{"text": "a"}, {"text": "a", "thought": True}]}}]},
+    ),
+    "fields of gemini": ("gemini", lambda n: {**gemini_part(text="a"), f"x{n}": "x" * 400}),
+    "log probabilities of gemini": (
+        "gemini",
+        lambda n: {"candidates": [{"content": {"parts": [{"text": "a"}]}, "logprobsResult": {"x": ["x" * 400]}}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PILED_UP)
+def test_what_piles_up_beside_the_text_has_a_bound_however_small_its_pieces(name: str) -> None:
+    """Each shows a reader something and fits into what a frame may have; memory grew until the deadline."""
+    vendor, make = PILED_UP[name]
+    events = [b"data: " + json.dumps(make(number)).encode() + b"\n\n" for number in range(2000)]
+    most = 50_000
+    ending = ended(vendor, *pieces(vendor)[:3], *events, max_answer_bytes=most)
+    assert (ending.failure.fault, ending.failure.message) == (Fault.MALFORMED, "answer larger than 0.0477 MiB")
+    assert len(ending.chunks) < 1.2 * most / len(events[0]) + 10
 
 
 def test_the_frames_of_many_small_pieces_do_not_count() -> None:

@@ -41,14 +41,27 @@ class AnthropicStream:
         finished: Whether a ``stop_reason`` was read.
         done: Whether ``message_stop`` was read.
         text_length: Characters of text, thinking and tool arguments so far.
+        kept: Blocks so far.
     """
 
-    __slots__ = ("_blocks", "_by_index", "_calls", "_message", "_target", "_usage", "done", "finished", "text_length")
+    __slots__ = (
+        "_blocks",
+        "_by_index",
+        "_calls",
+        "_message",
+        "_target",
+        "_usage",
+        "done",
+        "finished",
+        "kept",
+        "text_length",
+    )
 
     def __init__(self, target: Target) -> None:
         self.finished = False
         self.done = False
         self.text_length = 0
+        self.kept = 0
         self._target = target
         self._message: Event = {"type": "message", "role": "assistant"}
         self._usage: Event = {}
@@ -195,6 +208,7 @@ class AnthropicStream:
             block.call = self._calls
             self._calls += 1
         self._blocks.append(block)
+        self.kept += 1
         self._by_index[_index(event)] = block
         return block
 

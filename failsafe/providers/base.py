@@ -66,11 +66,14 @@ class StreamReader(Protocol):
         finished: Whether the answer has said how it ended; only usage and an end marker may follow.
         done: Whether nothing may follow any more: the end marker was read.
         text_length: Characters of text, reasoning, refusal and tool arguments collected so far.
+        kept: Grows with each event that leaves more behind than text: a tool call, a block, a part, log
+            probabilities, a field of the vendor's own.
     """
 
     finished: bool
     done: bool
     text_length: int
+    kept: int
 
     def read(self, name: str, data: bytes) -> Chunk | Failure | None:
         """

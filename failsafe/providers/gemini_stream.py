@@ -41,6 +41,7 @@ class GeminiStream:
         finished: Whether a finish reason was seen, or that the prompt is blocked.
         done: Always False: the answer ends with its body.
         text_length: Characters of text, reasoning and tool arguments collected so far.
+        kept: Parts so far, log probabilities and further fields.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class GeminiStream:
         "_target",
         "done",
         "finished",
+        "kept",
         "text_length",
     )
 
@@ -60,6 +62,7 @@ class GeminiStream:
         self.finished = False
         self.done = False
         self.text_length = 0
+        self.kept = 0
         self._target = target
         self._frame: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
@@ -142,6 +145,7 @@ class GeminiStream:
         for name, value in event.items():
             if not value or name == "candidates":
                 continue
+            self.kept += name not in frame
             if name == "responseId":
                 frame.setdefault(name, value)
             else:
@@ -159,12 +163,12 @@ class GeminiStream:
                 if value == _NOT_ENDED:
                     continue
                 self.finished = True
+            self.kept += name == "logprobsResult" or name not in kept
             kept[name] = _grown(kept.get(name), value) if name == "logprobsResult" else value
 
     def _add(self, part: Part, said: str) -> None:
         if not (part.keys() <= _TEXT_KEYS or _says_only_text(part)):
-            self._end_run()
-            self._parts.append(part)
+            self._keep(part)
         elif said:
             thought = bool(part.get("thought"))
             if thought is not self._run_is_thought:
@@ -182,16 +186,22 @@ class GeminiStream:
         elif not identity:
             identity = made_up_id(arguments, self.text_length, self._calls)
             part = {**part, "functionCall": {**function, "id": identity}}
-        self._end_run()
-        self._parts.append(part)
+        self._keep(part)
         name = text_of(function.get("name"))
         if name:
             calls.append(ToolCallDelta(index=self._calls, id=identity, name=name, arguments=arguments))
             self.text_length += len(arguments)
         self._calls += 1
 
+    def _keep(self, part: Part) -> None:
+        """A part that does not grow."""
+        self._end_run()
+        self._parts.append(part)
+        self.kept += 1
+
     def _end_run(self) -> None:
         if self._run:
+            self.kept += 1
             text = self._run.decode()
             self._parts.append({"text": text, "thought": True} if self._run_is_thought else {"text": text})
             self._run.clear()

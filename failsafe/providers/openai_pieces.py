@@ -30,11 +30,17 @@ class Said(NamedTuple):
 
 
 class ContentPieces:
-    """A message's content: a text, or parts of different kinds in their order (thinking models of Mistral)."""
+    """
+    A message's content: a text, or parts of different kinds in their order (thinking models of Mistral).
 
-    __slots__ = ("_kind", "_parts", "_text")
+    Attributes:
+        kept: Parts so far.
+    """
+
+    __slots__ = ("_kind", "_parts", "_text", "kept")
 
     def __init__(self) -> None:
+        self.kept = 0
         self._kind = ""
         self._parts: list[tuple[str, Any]] = []
         self._text = bytearray()
@@ -75,13 +81,17 @@ class ContentPieces:
             self._text += thought.encode()
         elif isinstance(part, dict) and part.get("type") not in (_TEXT, _THINKING, None):
             self._kind = ""
-            self._parts.append(("", part))
+            self._keep("", part)
         return Said(text, thought)
 
     def _begin(self, kind: str) -> None:
         self._kind = kind
         self._text = bytearray()
-        self._parts.append((kind, self._text))
+        self._keep(kind, self._text)
+
+    def _keep(self, kind: str, value: Any) -> None:
+        self._parts.append((kind, value))
+        self.kept += 1
 
 
 def _part(kind: str, value: Any) -> Any:
@@ -97,11 +107,15 @@ class ToolCallPieces:
 
     The reference numbers each piece and names the call in the first one. Servers leave the number out, repeat name and
     id in every piece, give every call the number 0, or send whole calls; what belongs together is found all the same.
+
+    Attributes:
+        kept: Calls so far, and their further fields.
     """
 
-    __slots__ = ("_by_id", "_by_place", "_calls")
+    __slots__ = ("_by_id", "_by_place", "_calls", "kept")
 
     def __init__(self) -> None:
+        self.kept = 0
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._by_place: dict[int, _Call] = {}
@@ -131,7 +145,7 @@ class ToolCallPieces:
         if call is None:
             call = self._begin(piece.get("index"), given, (*answer, len(self._calls), name, arguments))
         named = "" if call.name else name
-        call.take(piece, given, named, arguments)
+        self.kept += call.take(piece, given, named, arguments)
         if not (begins or named or arguments):
             return None
         return ToolCallDelta(index=call.number, id=call.id if begins else "", name=named, arguments=arguments)
@@ -161,6 +175,7 @@ class ToolCallPieces:
         free = given and given not in self._by_id
         call = _Call(len(self._calls), given if free else made_up_id(*parts))
         self._calls.append(call)
+        self.kept += 1
         self._by_id[call.id] = call
         if isinstance(place, int):
             self._by_place[place] = call
@@ -190,13 +205,15 @@ class _Call:
             return name != self.name
         return (name != self.name or arguments.lstrip().startswith("{")) and self._has_all()
 
-    def take(self, piece: dict[str, Any], given: str, name: str, arguments: str) -> None:
-        """Add what *piece* says."""
+    def take(self, piece: dict[str, Any], given: str, name: str, arguments: str) -> int:
+        """Add what *piece* says; how many further fields are new."""
+        size = len(self.extra)
         self.given = self.given or given
         self.name = self.name or name
         self.arguments += arguments.encode()
         if len(piece) > 1:
             self.extra.update({k: value for k, value in piece.items() if k not in _OWN and value is not None})
+        return len(self.extra) - size
 
     def whole(self) -> dict[str, Any]:
         """The entry of ``tool_calls``."""
@@ -222,11 +239,17 @@ def _arguments(given: Any) -> str:
 
 
 class ReasoningDetails:
-    """``reasoning_details`` of OpenRouter: texts and summaries grow, all else comes whole."""
+    """
+    ``reasoning_details`` of OpenRouter: texts and summaries grow, all else comes whole.
 
-    __slots__ = ("_entries",)
+    Attributes:
+        kept: Entries so far.
+    """
+
+    __slots__ = ("_entries", "kept")
 
     def __init__(self) -> None:
+        self.kept = 0
         self._entries: list[tuple[dict[str, Any], bytearray]] = []
 
     def add(self, details: Any) -> None:
@@ -249,6 +272,7 @@ class ReasoningDetails:
                 entry.update({key: value for key, value in detail.items() if value is not None and key != field})
                 return
         self._entries.append((dict(detail), bytearray(piece)))
+        self.kept += 1
 
 
 def _detail(entry: dict[str, Any], text: str) -> dict[str, Any]:

@@ -82,17 +82,19 @@ class OpenAIStream:
         finished: Whether a finish reason of the first choice was read.
         done: Whether ``[DONE]`` was read.
         text_length: Characters of text, reasoning, refusal and tool arguments so far.
+        kept: Things beside text so far: tool calls, parts, log probabilities, further fields.
     """
 
     __slots__ = (
         "_calls", "_choice", "_content", "_details", "_frame", "_known", "_message", "_model", "_provider", "_reason",
-        "_target", "_texts", "_usage", "_usual", "done", "finished", "text_length",
+        "_target", "_texts", "_usage", "_usual", "done", "finished", "kept", "text_length",
     )  # fmt: skip
 
     def __init__(self, target: Target) -> None:
         self.finished = False
         self.done = False
         self.text_length = 0
+        self.kept = 0
         self._target = target
         self._provider = target.provider
         self._model = target.model
@@ -159,9 +161,9 @@ class OpenAIStream:
             failure = error_of_choice(choice)
             if failure is not None:
                 return self._failed(failure, {"error": choice.get("error")})
-            _note(self._choice, choice, _NOT_OF_CHOICE)
+            self.kept += _note(self._choice, choice, _NOT_OF_CHOICE)
         if isinstance(choice.get("logprobs"), dict):
-            _gather(self._choice.setdefault("logprobs", {}), choice["logprobs"], _NOTHING)
+            self.kept += _gather(self._choice.setdefault("logprobs", {}), choice["logprobs"], _NOTHING)
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = self._whole_message(choice)
@@ -190,6 +192,7 @@ class OpenAIStream:
 
     def _read_fields(self, delta: dict[str, Any]) -> Chunk | None:
         """A delta with anything but text."""
+        kept = self._content.kept + self._calls.kept + self._details.kept
         text, thought = self._content.add(delta["content"]) if delta.get("content") else ("", "")
         pieces = [self._add_text(field, delta[field]) for field in _REASONING if delta.get(field)]
         reasoning = next(filter(None, pieces), thought)
@@ -198,7 +201,8 @@ class OpenAIStream:
         if delta.get("reasoning_details"):
             self._details.add(delta["reasoning_details"])
         if not _OF_DELTA.issuperset(delta):
-            _gather(self._message, delta, _OF_DELTA)
+            self.kept += _gather(self._message, delta, _OF_DELTA)
+        self.kept += self._content.kept + self._calls.kept + self._details.kept - kept
         if not (text or reasoning or refusal or calls):
             return None
         self.text_length += len(text) + len(reasoning) + len(refusal) + sum(len(call.arguments) for call in calls)
@@ -265,7 +269,7 @@ class OpenAIStream:
             if said:
                 return malformed(f"an event without choices{said}")
         self._known |= {key for key in _CONSTANT.intersection(chunk) if chunk[key]}
-        _note(self._frame, chunk, _NOT_OF_FRAME)
+        self.kept += _note(self._frame, chunk, _NOT_OF_FRAME)
         return None
 
     def _read_text(self, name: str, data: bytes) -> Chunk | Failure | None:
@@ -342,21 +346,31 @@ def _first(choices: Any) -> dict[str, Any] | None:
     return None
 
 
-def _note(kept: dict[str, Any], given: Mapping[str, Any], apart: frozenset[str]) -> None:
-    """Keep the fields of *given*, but those *apart*: what is said last stays, and objects take in what is new."""
+def _note(kept: dict[str, Any], given: Mapping[str, Any], apart: frozenset[str]) -> bool:
+    """
+    Keep the fields of *given*, but those *apart*: what is said last stays, and objects take in what is new.
+
+    Returns:
+        Whether there are more fields now.
+    """
+    grew = False
     for key, value in given.items():
         if key in apart or value is None or value == "":
             continue
         old = kept.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
+            size = len(old)
             old.update(value)
+            grew = grew or len(old) > size
         else:
+            grew = grew or key not in kept
             kept[key] = value
+    return grew
 
 
-def _gather(kept: dict[str, Any], given: Mapping[str, Any], apart: frozenset[str]) -> None:
+def _gather(kept: dict[str, Any], given: Mapping[str, Any], apart: frozenset[str]) -> bool:
     """The same for what comes in pieces: lists grow."""
     grown = [key for key in given.keys() - apart if isinstance(given[key], list) and isinstance(kept.get(key), list)]
     for key in grown:
         kept[key] += given[key]
-    _note(kept, given, apart.union(grown))
+    return _note(kept, given, apart.union(grown)) or any(given[key] for key in grown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -484,6 +484,15 @@ def test_closing_the_router_does_not_wait_for_a_stream_that_was_dropped() -> Non
     assert bench.router.close(timeout=0)
 
 
+@pytest.fixture
+def no_collection_by_itself() -> Iterator[None]:
+    """Nothing is collected before the test says so."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection_by_itself")
 def test_closing_the_router_gives_back_what_is_collected_while_it_waits() -> None:
     bench = Bench(streaming("Hel", "lo"))
     leave_it_in_a_cycle(opened(bench))

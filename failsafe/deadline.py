@@ -15,6 +15,7 @@ from failsafe import forking
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.durations import in_words
 from failsafe.errors import ConfigError, DeadlineExceeded
+from failsafe.signal_safe import SignalSafeEvent
 
 
 class Deadline:
@@ -139,18 +140,15 @@ class CancelToken:
     __slots__ = ("__weakref__", "_callbacks", "_lock", "event")
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event: threading.Event = SignalSafeEvent()
         """Set once cancelled."""
         self._callbacks: dict[object, Callable[[], None]] = {}  # guarded by _lock
         self._lock = threading.RLock()  # a signal handler may cancel while this thread holds the lock
         forking.register(self)
 
     def _after_fork(self) -> None:
-        """Free, in a forked child, the locks that another thread of the parent's may have held."""
+        """Free, in a forked child, the lock that another thread of the parent's may have held."""
         self._lock = threading.RLock()
-        was_cancelled, self.event = self.event.is_set(), threading.Event()
-        if was_cancelled:
-            self.event.set()
 
     @property
     def cancelled(self) -> bool:

@@ -29,6 +29,7 @@ from failsafe.deadline import CancelToken, Deadline
 from failsafe.errors import RateLimitReached
 from failsafe.outcome import refuse_lazy
 from failsafe.policy_config import RateLimiterConfig
+from failsafe.signal_safe import SignalSafeEvent
 from failsafe.waiting import check_cancelled, wait_for
 
 P = ParamSpec("P")
@@ -131,7 +132,7 @@ class _Turn:
 
     def __init__(self, tokens: float) -> None:
         self.tokens = tokens
-        self.event = threading.Event()
+        self.event = SignalSafeEvent()  # as a cancellation sets it, too
         self.granted = False
 
 

@@ -24,6 +24,7 @@ from failsafe.hedge import hedge_budget
 from failsafe.hedge_delay import HedgeDelay
 from failsafe.outcome import add_note, may_fall_back, may_retry
 from failsafe.policy_config import HedgeConfig
+from failsafe.signal_safe import SignalSafeEvent
 from failsafe.workers import Handle, Workers
 
 R = TypeVar("R")
@@ -266,7 +267,7 @@ class Race(Generic[R]):
         self._attempts: list[Attempt] = []
         self._under_way = 0
         self._errors: list[Exception] = []
-        self._news = threading.Event()
+        self._news = SignalSafeEvent()  # as a cancellation sets it, too
         self._lock = threading.Lock()
         self._decided = False  # guarded by _lock for writing: there is a winner, or the call is over
         self._arrived: deque[_Outcome[R]] = deque()  # guarded by _lock for writing

@@ -18,6 +18,7 @@ from failsafe import forking
 from failsafe.clock import Clock
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.errors import BulkheadFull, RateLimited, Transient
+from failsafe.signal_safe import SignalSafeEvent
 from failsafe.waiting import wait_for
 
 _PUSHBACK = (RateLimited, Transient, TimeoutError)
@@ -128,7 +129,7 @@ class _Waiter:
     __slots__ = ("event", "slot")
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event = SignalSafeEvent()  # as a cancellation sets it, too
         self.slot: Slot | None = None  # written under the slots' lock
 
 

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from failsafe import forking, threads
+from failsafe.signal_safe import SignalSafeEvent
 from failsafe.transport.exchange import Exchange
 
 Address = tuple[int, int, int, Any]
@@ -67,7 +68,7 @@ class Resolver:
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
-        wake = threading.Event()
+        wake = SignalSafeEvent()
         exchange.waiting(wake)
         try:
             return self._wait(host, port, exchange, wake)

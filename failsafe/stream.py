@@ -315,6 +315,7 @@ class Stream:
         Give up the rest: the socket is closed at once, the permit returned. Closing again does nothing.
 
         From any thread; one that is waiting for a piece, or asks for a further one, gets :class:`failsafe.Cancelled`.
+        A signal handler cancels the call's token instead: this takes locks that the code it interrupts may hold.
         """
         if self._closer is None and (self._ready or not self._ended):
             self._closer = threading.get_ident()

@@ -51,7 +51,7 @@ _HELD = (
         "a listener that ends the program keeps the router open",
         "stream.py",
         "        passage.call.tell(line)\n    finally:\n        passage.ended(reply, why)\n",
-        "        passage.call.tell(line)\n    finally:\n        if line is None:\n            passage.ended(reply, why)\n",
+        "        passage.call.tell(line)\n    finally:\n        _ = line or passage.ended(reply, why)\n",
     ),
     Mutant(
         "a last answer that fails keeps the router open",

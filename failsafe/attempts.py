@@ -38,6 +38,13 @@ class Shared(NamedTuple):
     reporter: Reporter
 
 
+class CallLabel(NamedTuple):
+    """What events and logs call a call: its ``id``, and the caller's ``tag`` for it, or ""."""
+
+    id: str
+    tag: str = ""
+
+
 class Opened(NamedTuple):
     """
     An attempt whose answer is on its way as a stream; :meth:`Attempts.close` ends it.
@@ -72,7 +79,7 @@ class Attempts:
     Args:
         deadline: When the call must have ended.
         cancel: Ends it from another thread, or None.
-        call_id: Names the call in events and logs.
+        label: Names the call in events and logs.
         shared: The router's settings, clock, chance and reporter.
         manner: How it asks.
 
@@ -83,14 +90,14 @@ class Attempts:
         round: The round the call is in, from 1.
     """
 
-    __slots__ = ("_call_id", "_cancel", "_deadline", "_manner", "_shared", "last_failure", "made", "opened", "round")
+    __slots__ = ("_cancel", "_deadline", "_label", "_manner", "_shared", "last_failure", "made", "opened", "round")
 
     def __init__(
-        self, deadline: Deadline, cancel: CancelToken | None, call_id: str, shared: Shared, manner: Manner
+        self, deadline: Deadline, cancel: CancelToken | None, label: CallLabel, shared: Shared, manner: Manner
     ) -> None:
         self._deadline = deadline
         self._cancel = cancel
-        self._call_id = call_id
+        self._label = label
         self._shared = shared
         self._manner = manner
         self.made: list[Attempt] = []
@@ -130,6 +137,7 @@ class Attempts:
         endpoint, clock = course.endpoint, self._shared.clock
         entry: Entry | None = None
         asked: Answered | Flow | Gathered | Failure | None = None
+        blamed = False
         try:
             counted_at = endpoint.count(key, course.model, course.tokens)
             if counted_at is None:
@@ -156,7 +164,8 @@ class Attempts:
                 outcome = self._outrun(outcome, cancel)
                 effect = self._effect(course, outcome, limit, flow)
                 self._failed(course, outcome, entry, key, effect, took)
-            self._record(course, outcome, key, took, started_at, flow, hedge=hedge)
+                blamed = effect is BreakerEffect.FAILURE
+            self._record(course, outcome, key, took, started_at, flow, hedge=hedge, blamed=blamed)
             return outcome
         except BaseException:
             if isinstance(asked, Flow):
@@ -182,19 +191,21 @@ class Attempts:
         flow, course = opened.flow, opened.course
         try:
             flow.close()
-            outcome = self._settle(opened, outcome)
+            outcome, blamed = self._settle(opened, outcome)
         except BaseException:
             opened.entry.abandon()
             course.endpoint.give_back(opened.key, course.model)
             raise
         took = self._shared.clock.monotonic() - opened.began
-        line = _receipt_line(course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False)
+        line = _receipt_line(
+            course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False, blamed=blamed
+        )
         self.made.append(line)
         course.endpoint.record(line)
         return line
 
-    def _settle(self, opened: Opened, outcome: Answered | Failure | None) -> Answered | Failure:
-        """Tell all whom it concerns how a stream has ended; its outcome."""
+    def _settle(self, opened: Opened, outcome: Answered | Failure | None) -> tuple[Answered | Failure, bool]:
+        """Tell all whom it concerns how a stream has ended; its outcome, and whether the provider is to blame."""
         flow, course, entry = opened.flow, opened.course, opened.entry
         first_content = flow.first_content
         if isinstance(outcome, Answered):
@@ -202,26 +213,32 @@ class Attempts:
             entry.leave(pushback=False, tokens=outcome.answer.usage.total_tokens, seconds=first_content)
             course.endpoint.succeeded_streaming(opened.key, course.model, first_content)
             self._learn(course, opened.built)
-            return outcome
+            return outcome, False
         if outcome is None:
             entry.abandon()
             course.endpoint.give_back(opened.key, course.model)
-            return Failure(
+            closed = Failure(
                 fault=Fault.CANCELLED,
                 message="closed by its reader",
                 phase=Phase.READ,
                 bytes_received=flow.bytes_received,
                 maybe_billed=True,
             )
+            return closed, False
         effect = self._effect(course, outcome, flow.limit.timeout, flow)
         self._failed(course, outcome, entry, opened.key, effect, first_content)
-        return outcome
+        return outcome, effect is BreakerEffect.FAILURE
 
     def tell(self, line: Attempt) -> None:
         """Report a finished attempt to the router's listeners, who may take their time."""
         reporter = self._shared.reporter
         if line.fault is not None or reporter.wants_successes():
-            event = AttemptFinished(at=line.started_at + line.latency_ms / 1000, call_id=self._call_id, attempt=line)
+            event = AttemptFinished(
+                at=line.started_at + line.latency_ms / 1000,
+                call_id=self._label.id,
+                attempt=line,
+                tag=self._label.tag,
+            )
             tell = reporter.emit_success if line.fault is None else reporter.emit
             tell(event)
 
@@ -292,8 +309,9 @@ class Attempts:
         flow: Flow | None,
         *,
         hedge: bool,
+        blamed: bool,
     ) -> None:
-        attempt = _receipt_line(course, outcome, key, took, started_at, self.round, flow, hedge=hedge)
+        attempt = _receipt_line(course, outcome, key, took, started_at, self.round, flow, hedge=hedge, blamed=blamed)
         self.made.append(attempt)
         course.endpoint.record(attempt)
         self.tell(attempt)
@@ -359,7 +377,9 @@ def _receipt_line(
     flow: Flow | None,
     *,
     hedge: bool,
+    blamed: bool,
 ) -> Attempt:
+    usage = outcome.answer.usage if isinstance(outcome, Answered) else None
     line = Attempt(
         provider=course.endpoint.name,
         model=course.model,
@@ -370,9 +390,10 @@ def _receipt_line(
         latency_ms=took * 1000,
         started_at=started_at,
         bytes_received=outcome.bytes_received,
-        usage=outcome.answer.usage if isinstance(outcome, Answered) else None,
+        usage=usage,
         hedge=hedge,
         first_content_ms=None if flow is None else flow.first_content * 1000,
+        rates=None if usage is None else course.endpoint.rates(course.model, started_at, usage.prompt_tokens),
     )
     if isinstance(outcome, Answered):
         return line
@@ -383,4 +404,5 @@ def _receipt_line(
         message=outcome.message,
         retry_after=outcome.retry_after,
         maybe_billed=outcome.maybe_billed,
+        blamed=blamed,
     )

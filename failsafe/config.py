@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from failsafe import checks, provider_rules
 from failsafe.catalog import ModelInfo, Quirks
+from failsafe.monitoring_config import AlertConfig, MonitorConfig, ProbeConfig, SpendConfig, StoreConfig
 from failsafe.policy_config import (
     AdaptiveConcurrencyConfig,
     AttemptLimitConfig,
@@ -41,18 +42,30 @@ PROVIDER_POLICIES: Mapping[str, type[Any]] = {
     "retry_budget": RetryBudgetConfig,
     "stream": StreamConfig,
     "attempt_limit": AttemptLimitConfig,
+    "probe": ProbeConfig,
+    "spend": SpendConfig,
 }
-"""The settings of a provider that are those of a policy; each, if it is None, is the router's."""
+"""
+The settings of a provider that are those of a policy; each, if it is None, is the router's.
+
+But for ``spend``: the router's holds for all providers together, and a provider's for it alone, beside that.
+"""
 
 ROUTER_POLICIES: Mapping[str, type[Any]] = {
     **PROVIDER_POLICIES,
     "retry": RetryConfig,
     "hedge": HedgeConfig,
     "selection": SelectionConfig,
+    "store": StoreConfig,
+    "monitor": MonitorConfig,
+    "alerts": AlertConfig,
 }
 """The settings of a router that are those of a policy."""
 
-_NEEDED = ("retry", "breaker", "rate_limiter", "retry_budget", "selection", "stream", "attempt_limit")
+_NEEDED = (
+    "retry", "breaker", "rate_limiter", "retry_budget", "selection", "stream", "attempt_limit", "probe", "store",
+    "monitor", "alerts",
+)  # fmt: skip
 """Those of a router's that are never None."""
 
 
@@ -98,13 +111,15 @@ class ProviderConfig:
         max_answer_bytes: The largest answer, decompressed (from 1 KiB).
         upstream: The vendors behind an aggregator; they tend to fail together.
         quirks: The server's differences from its dialect. A table changes single ones of the preset's.
-        breaker: Settings of its circuit breaker. None: the router's, as for the six below.
+        breaker: Settings of its circuit breaker. None: the router's, as for the seven below.
         bulkhead: How many calls may be under way to it at once.
         rate_limiter: How many requests and tokens a minute it is sent.
         adaptive_concurrency: A limit on calls under way that finds its own height; not beside a ``bulkhead``.
         retry_budget: How many extra tries it is put to.
         stream: How long a streamed answer of it may show nothing.
         attempt_limit: When an attempt that shows nothing is given up, by what is usual for it.
+        probe: How a monitor finds out whether it works, and what is expected of it.
+        spend: How much may be spent on it, beside the router's own caps. None: as much as those allow.
         prices: USD per million tokens by model, as asked for or as sent, or by pattern: ``{"gpt-4.1": {"input": 2.0,
             "output": 8.0}}``, or a list of such tables for different days (:class:`failsafe.pricing.Price`).
             They come before the catalogue's.
@@ -151,6 +166,8 @@ class ProviderConfig:
     retry_budget: RetryBudgetConfig | None = None
     stream: StreamConfig | None = None
     attempt_limit: AttemptLimitConfig | None = None
+    probe: ProbeConfig | None = None
+    spend: SpendConfig | None = None
     prices: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()
     failure_domains: Sequence[str] = ()
@@ -243,6 +260,11 @@ class RouterConfig:
         retry_budget: For each provider, how many extra tries it is put to.
         stream: For each provider, how long a streamed answer may show nothing.
         attempt_limit: For each provider, when an attempt that shows nothing is given up, by what is usual for it.
+        probe: For each provider, how a monitor finds out whether it works, and what is expected of it.
+        store: Where what happens is recorded; also a path alone, or ``"off"``.
+        monitor: How a :class:`failsafe.HealthMonitor` watches the providers.
+        alerts: What it reports, and to whom.
+        spend: How much may be spent on all providers together. None: there is no cap.
         progress: Ask for plain answers as streams, and put them together: a hang is seen at once, and a
             long answer is not cut by a provider's ``timeout``. One call may say otherwise.
         hedge: Ask a second provider while the first is slow. None: never.
@@ -273,6 +295,11 @@ class RouterConfig:
     retry_budget: RetryBudgetConfig = field(default_factory=RetryBudgetConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     attempt_limit: AttemptLimitConfig = field(default_factory=AttemptLimitConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    alerts: AlertConfig = field(default_factory=AlertConfig)
+    spend: SpendConfig | None = None
     progress: bool = False
     hedge: HedgeConfig | None = None
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -284,6 +311,8 @@ class RouterConfig:
 
     def __post_init__(self) -> None:
         checks.number("timeout", self.timeout, above=0, most=_DAY)
+        if isinstance(self.store, str):
+            object.__setattr__(self, "store", StoreConfig.from_word(self.store))
         _check_policies(self, "", ROUTER_POLICIES, needed=_NEEDED)
         checks.flag("progress", self.progress)
         if not (self.fallback is None or isinstance(self.fallback, str) or callable(self.fallback)):

@@ -14,6 +14,7 @@ from failsafe.encoding import refuse
 from failsafe.models import ChatParameters
 
 _DAY_MS = 86_400_000
+_LONGEST_TAG = 64
 
 
 class RoutingOptions(TypedDict, total=False):
@@ -31,6 +32,8 @@ class RoutingOptions(TypedDict, total=False):
     """A key of yours (a user, a conversation): calls with the same one begin with the same provider."""
     progress: bool
     """Whether the answer is asked for as a stream and put together; the router's setting by default."""
+    tag: str
+    """A word of yours (a team, a feature) that the call and its cost are booked under (up to 64 characters)."""
 
 
 class CallParameters(ChatParameters, RoutingOptions, total=False):
@@ -48,6 +51,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
         max_latency_ms: Milliseconds that a provider usually takes at most, or None.
         sticky: The caller's key, or None.
         progress: Whether a plain answer is asked for as a stream; None: as the router is told.
+        tag: What the call is booked under, or "".
     """
 
     only: frozenset[str] = frozenset()
@@ -56,6 +60,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True):
     max_latency_ms: float | None = None
     sticky: str | None = None
     progress: bool | None = None
+    tag: str = ""
 
 
 _OPTIONS = frozenset(RoutingOptions.__annotations__)
@@ -96,6 +101,7 @@ def checked(
         max_latency_ms=_milliseconds("max_latency_ms", options.get("max_latency_ms")),
         sticky=_key(options.get("sticky")),
         progress=_flag("progress", options.get("progress")),
+        tag=_tag(options.get("tag")),
     )
     if all(_by_name(constraints, provider) for provider in serving):
         _refuse_leaving_nobody(constraints, serving)
@@ -200,4 +206,12 @@ def _key(value: object) -> str | None:
         return None
     if not isinstance(value, str) or not value:
         refuse("sticky", value, "a text that is not empty is needed")
+    return value
+
+
+def _tag(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TAG or not value.isprintable():
+        refuse("tag", value, f"a printable text of 1 to {_LONGEST_TAG} characters is needed")
     return value

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from failsafe.latency import LatencyWindow
 from failsafe.models import Adjustment, Attempt, Failure
 from failsafe.peak_ewma import PeakEwma
 from failsafe.policy_config import AttemptLimitConfig, HedgeConfig, StreamConfig
-from failsafe.pricing import Prices
+from failsafe.pricing import Prices, Rates, rates_at
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.limit_headers import readings
 from failsafe.providers.registry import dialect_named
@@ -145,6 +146,17 @@ class Endpoint:
             if len(self._prices) < _REMEMBERED:
                 self._prices[model] = prices
         return prices
+
+    def rates(self, model: str, at: float, prompt_tokens: int) -> Rates | None:
+        """
+        What the tokens of a call for *model* cost that began *at* (seconds since 1970), or None where it is not known.
+        """
+        prices = self.price(model)
+        if not prices:
+            return None
+        if len(prices) == 1 and prices[0].always_holds:  # the usual case, on every call's way
+            return prices[0]
+        return rates_at(prices, datetime.fromtimestamp(at, UTC), prompt_tokens)
 
     def first_content(self, model: str) -> FirstContent:
         """How long answers of *model* take to show their first content."""

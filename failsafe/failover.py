@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import msgspec
 
-from failsafe.attempts import Attempts, Ending, Opened, Shared, out_of_budget
+from failsafe.attempts import Attempts, CallLabel, Ending, Opened, Shared, out_of_budget
 from failsafe.backoff import calculate_delay
 from failsafe.cooldown import Blocked
 from failsafe.course import Candidate, Course
@@ -58,7 +58,7 @@ class Failover:
         arranged: The providers that serve the model in the order in which to ask them, and those left out.
         deadline: When the call must have ended.
         cancel: Ends it from another thread, or None.
-        call_id: Names the call in events and logs.
+        label: Names the call in events and logs.
         shared: The router's settings, clock, chance and reporter.
         hedges: Starts further attempts while one is slow, or None.
         manner: How it asks: for whole answers, or for streams.
@@ -75,7 +75,7 @@ class Failover:
         arranged: Arranged,
         deadline: Deadline,
         cancel: CancelToken | None,
-        call_id: str,
+        label: CallLabel,
         shared: Shared,
         hedges: Hedges | None = None,
         manner: Manner = PLAIN,
@@ -87,7 +87,7 @@ class Failover:
         self._shared = shared
         self._courses = [Course(candidate, self._tokens(candidate)) for candidate in arranged.candidates]
         self._manner = manner
-        self._attempts = Attempts(deadline, cancel, call_id, shared, manner)
+        self._attempts = Attempts(deadline, cancel, label, shared, manner)
         self._waiting = self._courses.copy()
         """Those that have not had their turn in this round."""
         self._made_before = 0
@@ -108,6 +108,11 @@ class Failover:
         """The receipt so far."""
         made = self._attempts.made
         return tuple(made if self._hedges is None else sorted(made, key=lambda attempt: attempt.started_at))
+
+    @property
+    def maybe_billed(self) -> int:
+        """How many attempts failed and may be charged for all the same."""
+        return sum(attempt.maybe_billed for attempt in self._attempts.made)
 
     @property
     def time_left(self) -> float:

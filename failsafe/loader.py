@@ -22,6 +22,7 @@ from failsafe.config import PROVIDER_POLICIES, ROUTER_POLICIES, ProviderConfig, 
 from failsafe.environment import from_env
 from failsafe.errors import ConfigError
 from failsafe.masking import mask
+from failsafe.monitoring_config import StoreConfig
 
 __all__ = ["default_path", "from_env", "load", "load_file", "parse"]
 
@@ -127,7 +128,9 @@ def _provider(name: str, value: object) -> ProviderConfig:
 def _taken(prefix: str, settings: dict[str, Any], kinds: Mapping[str, type[Any]]) -> dict[str, Any]:
     """Take the tables of policies out of *settings* and make their settings of them."""
     return {
-        name: _policy(f"{prefix}{name}", settings.pop(name), kind) for name, kind in kinds.items() if name in settings
+        name: _policy(f"{prefix}{name}", settings.pop(name), kind)
+        for name, kind in kinds.items()
+        if name in settings and not (kind is StoreConfig and isinstance(settings[name], str))
     }
 
 

@@ -7,6 +7,7 @@ All are frozen, keyword-only and safe to share between threads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, TypedDict
 
@@ -14,6 +15,7 @@ import msgspec
 
 from failsafe.errors import AuthenticationFailed, ContentFiltered, ProviderFault, UnsupportedParameter
 from failsafe.faults import REACTIONS, Fault
+from failsafe.pricing import Rates, bill
 
 Message = Mapping[str, Any]
 """One message in OpenAI's chat form: ``{"role": ..., "content": ...}``."""
@@ -107,6 +109,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Prompt tokens written to the provider's cache; part of ``prompt_tokens``."""
     reasoning_tokens: int = 0
     """Part of ``completion_tokens``."""
+    cost_usd: Decimal | None = None
+    """USD that the provider itself says it charges, where it says so."""
 
     @property
     def total_tokens(self) -> int:
@@ -218,6 +222,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         maybe_billed: Whether the provider may charge for it although it failed.
         hedge: Whether it was started while another attempt of the same call was under way.
         first_content_ms: Milliseconds until the first content of an answer that came as a stream; else None.
+        blamed: Whether its failure speaks against the provider, as its breaker judges.
+        rates: What its tokens cost, where it was answered and the price is known.
     """
 
     provider: str
@@ -237,6 +243,28 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     maybe_billed: bool = False
     hedge: bool = False
     first_content_ms: float | None = None
+    blamed: bool = False
+    rates: Rates | None = None
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """
+        What it cost in USD, exactly; None where that is not known, which is not nothing.
+
+        What the provider itself says comes first; else tokens by the price in force when it began.
+        """
+        usage = self.usage
+        if usage is None:
+            return None
+        if usage.cost_usd is not None or self.rates is None:
+            return usage.cost_usd
+        return bill(
+            self.rates,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+        )
 
 
 class SkipReason(StrEnum):
@@ -359,6 +387,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     raw: Any
     fallback: bool = False
     seams: tuple[Seam, ...] = ()
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What the answer cost in USD, exactly; None where that is not known. See :attr:`Attempt.cost_usd`."""
+        return next((each.cost_usd for each in reversed(self.attempts) if each.usage is not None), None)
 
     @property
     def message(self) -> dict[str, Any]:

@@ -125,6 +125,11 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.valid_from and self.valid_until and self.valid_until <= self.valid_from:
             checks.refuse("valid_until", str(self.valid_until), f"a day after valid_from ({self.valid_from}) is needed")
 
+    @property
+    def always_holds(self) -> bool:
+        """Whether its rates are the same whenever the call is made and however long its prompt is."""
+        return self.valid_from is None and self.valid_until is None and self.large_prompt is None and self.peak is None
+
     def holds(self, day: date) -> bool:
         """Whether it is in force on *day* (UTC)."""
         begun = self.valid_from is None or self.valid_from <= day
@@ -156,6 +161,30 @@ def rates_at(prices: Iterable[Price], when: datetime, prompt_tokens: float) -> R
     moment = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     holding = [price for price in prices if price.holds(moment.date())]
     return holding[-1].rates(moment, prompt_tokens) if holding else None
+
+
+def bill(
+    rates: Rates, *, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, cache_write_tokens: int = 0
+) -> Decimal:
+    """
+    Return what one answer costs in USD, exactly.
+
+    Args:
+        rates: In force when the call began.
+        prompt_tokens: All of the prompt, what was read from the cache or written to it included.
+        completion_tokens: All of the answer, reasoning included.
+        cached_tokens: Of the prompt, read from the cache.
+        cache_write_tokens: Of the prompt, written to the cache.
+    """
+    plain = max(0, prompt_tokens - cached_tokens - cache_write_tokens)
+    cached = rates.input if rates.cached_input is None else rates.cached_input
+    written = rates.input if rates.cache_write is None else rates.cache_write
+    total = plain * rates.input + completion_tokens * rates.output
+    if cached_tokens:
+        total += cached_tokens * cached
+    if cache_write_tokens:
+        total += cache_write_tokens * written
+    return total / 1_000_000
 
 
 def cost_usd(rates: Rates, *, prompt_tokens: float, answer_tokens: float) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import msgspec
 
 from failsafe.admission import Admission
-from failsafe.attempts import Opened, Shared
+from failsafe.attempts import CallLabel, Opened, Shared
 from failsafe.breaker import CircuitBreakerRegistry
 from failsafe.checks import close_names
 from failsafe.chunks import ON_INTERRUPT, OnInterrupt
@@ -331,8 +331,8 @@ class Router:
         request = msgspec.structs.replace(request, stream=True)
         manner, token = Streamed(deadline), (cancel or CancelToken()).child()
         try:
-            call, call_id = self._call(request, deadline, token, options, manner, None)
-            ended = partial(self._ended, call, call_id, request.model)
+            call, label = self._call(request, deadline, token, options, manner, None)
+            ended = partial(self._ended, call, label, request.model)
             passage = Passage(call, manner, request, on_interrupt, token, ended, self._left_behind)
             return self._open(passage)
         except BaseException:
@@ -374,10 +374,10 @@ class Router:
         passage.token.close()
         return Stream(passage, last)
 
-    def _ended(self, call: Failover, call_id: str, model: str, reply: Reply | None, why: str | None) -> None:
+    def _ended(self, call: Failover, label: CallLabel, model: str, reply: Reply | None, why: str | None) -> None:
         """A stream is over: let the router close, and tell who listens."""
         if self._gate.leave(call) and (why is not None or self._reporter.wants_successes()):
-            self._reporter.emit(self._finished(call, call_id, model, reply, why))
+            self._reporter.emit(self._finished(call, label, model, reply, why))
 
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
@@ -398,20 +398,20 @@ class Router:
             manner = PLAIN
             if self.config.progress if options is None else self._wants_progress(options):
                 manner, request = Progress(deadline), msgspec.structs.replace(request, stream=True)
-        call, call_id = self._call(request, deadline, cancel, options, manner, self._hedges)
+        call, label = self._call(request, deadline, cancel, options, manner, self._hedges)
         try:
             self._gate.enter(call)
             try:
                 reply = call.run()
             except BaseException as error:
                 last = None if isinstance(manner, Embed) else self._last_answer(request, error, call)
-                self._reporter.emit(self._finished(call, call_id, request.model, last, type(error).__name__))
+                self._reporter.emit(self._finished(call, label, request.model, last, type(error).__name__))
                 if last is None:
                     raise
                 return last
             assert not isinstance(reply, Opened)  # noqa: S101 -- streams are given to those alone who ask for them
             if self._reporter.wants_successes():
-                self._reporter.emit_success(self._finished(call, call_id, request.model, reply, None))
+                self._reporter.emit_success(self._finished(call, label, request.model, reply, None))
             return reply
         finally:
             self._gate.leave(call)
@@ -424,8 +424,8 @@ class Router:
         options: Mapping[str, Any] | None,
         manner: Manner,
         hedges: Hedges | None,
-    ) -> tuple[Failover, str]:
-        """The call that *request* makes, and its id."""
+    ) -> tuple[Failover, CallLabel]:
+        """The call that *request* makes, and its name."""
         if self._left_behind:
             self._settle_left_behind()
         if isinstance(manner, Embed):
@@ -433,9 +433,10 @@ class Router:
         else:
             serving = self._serving.get(request.model) or self._resolve(request.model)
         size = RequestSize(request, self._clock)
-        arranged = self._ordering.arrange(serving, size, self._constraints(options, serving))
-        call_id = f"call-{self._number}-{next(self._calls)}"
-        return Failover(size, arranged, deadline, cancel, call_id, self._shared, hedges, manner), call_id
+        constraints = self._constraints(options, serving)
+        arranged = self._ordering.arrange(serving, size, constraints)
+        label = CallLabel(f"call-{self._number}-{next(self._calls)}", constraints.tag if constraints else "")
+        return Failover(size, arranged, deadline, cancel, label, self._shared, hedges, manner), label
 
     def _settle_left_behind(self) -> None:
         """Return what is still held for streams that were collected, or interrupted, where that could not be done."""
@@ -469,17 +470,19 @@ class Router:
         return fallback_reply(fallback, request, error, call.latency_ms)
 
     def _finished(
-        self, call: Failover, call_id: str, asked_model: str, reply: AnyReply | None, error: str | None
+        self, call: Failover, label: CallLabel, asked_model: str, reply: AnyReply | None, error: str | None
     ) -> CallFinished:
         return CallFinished(
             at=self._clock.time(),
-            call_id=call_id,
+            call_id=label.id,
             asked_model=asked_model,
             provider=reply.provider if reply else None,
             model=reply.model if reply else None,
             error=error,
             attempts=len(call.attempts),
             latency_ms=call.latency_ms,
+            tag=label.tag,
+            maybe_billed=call.maybe_billed,
         )
 
     def _resolve(self, model: str) -> Serving:

@@ -6,7 +6,20 @@ import logging
 
 import pytest
 
-from failsafe.events import AttemptFinished, CallFinished, CircuitState, Event, ModelSubstituted, PutOff, StateChanged
+from failsafe.events import (
+    AttemptFinished,
+    CallFinished,
+    CircuitState,
+    CommandCarriedOut,
+    Event,
+    ModelSubstituted,
+    NetworkChanged,
+    ProbeFinished,
+    PutOff,
+    StateChanged,
+    StatusChanged,
+    WatchChanged,
+)
 from failsafe.faults import Fault
 from failsafe.models import Attempt
 from failsafe.telemetry.logs import log_event
@@ -57,6 +70,34 @@ CASES: list[tuple[Event, int, str]] = [
         ModelSubstituted(at=0, provider="a", asked_model="m", model="n"),
         logging.WARNING,
         "a answered with n where m was asked",
+    ),
+    (
+        ProbeFinished(at=0, provider="a", kind="models", latency_ms=12.3),
+        logging.DEBUG,
+        "probe of a (models) answered in 12 ms",
+    ),
+    (
+        ProbeFinished(at=0, provider="a", kind="connect", latency_ms=12.3, fault=Fault.NETWORK, message="refused"),
+        logging.INFO,
+        "probe of a (connect) failed after 12 ms: network: refused",
+    ),
+    (
+        StatusChanged(at=0, provider="a", old="healthy", new="down", reason="3 failures in a row"),
+        logging.INFO,
+        "a: healthy -> down (3 failures in a row)",
+    ),
+    (
+        NetworkChanged(at=0, up=False, reason="nobody can be reached"),
+        logging.WARNING,
+        "this machine's network is gone (nobody can be reached)",
+    ),
+    (NetworkChanged(at=0, up=True, reason="a answers"), logging.INFO, "this machine's network is back (a answers)"),
+    (WatchChanged(at=0, provider="a", state="paused", note="moving"), logging.INFO, "a is paused from now on (moving)"),
+    (WatchChanged(at=0, provider="a", state="watched"), logging.INFO, "a is watched from now on"),
+    (
+        CommandCarriedOut(at=0, action="reset", provider="a", origin="ann@box", outcome="closed"),
+        logging.WARNING,
+        "command reset of ann@box for a: closed",
     ),
 ]
 

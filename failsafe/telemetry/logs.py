@@ -10,10 +10,15 @@ from failsafe.events import (
     AttemptFinished,
     CallFinished,
     CircuitState,
+    CommandCarriedOut,
     Event,
     ModelSubstituted,
+    NetworkChanged,
+    ProbeFinished,
     PutOff,
     StateChanged,
+    StatusChanged,
+    WatchChanged,
 )
 
 logger = logging.getLogger("failsafe")
@@ -42,6 +47,28 @@ def log_event(event: Event) -> None:
                 level, "%s%s left alone for %s: %s; %s",
                 event.provider, f" ({what})" if what else "", in_words(event.seconds), event.message, event.advice,
             )  # fmt: skip
+        case ProbeFinished() if event.fault is None:
+            logger.debug("probe of %s (%s) answered in %.0f ms", event.provider, event.kind, event.latency_ms)
+        case ProbeFinished():
+            logger.info(
+                "probe of %s (%s) failed after %.0f ms: %s: %s",
+                event.provider, event.kind, event.latency_ms, event.fault, event.message,
+            )  # fmt: skip
+        case StatusChanged():
+            logger.info("%s: %s -> %s (%s)", event.provider, event.old, event.new, event.reason)
+        case NetworkChanged():
+            level, state = (logging.INFO, "back") if event.up else (logging.WARNING, "gone")
+            logger.log(level, "this machine's network is %s (%s)", state, event.reason)
+        case WatchChanged():
+            logger.info("%s is %s from now on%s", event.provider, event.state, f" ({event.note})" if event.note else "")
+        case CommandCarriedOut():
+            logger.warning(
+                "command %s of %s for %s: %s",
+                event.action,
+                event.origin,
+                event.provider or "every provider",
+                event.outcome,
+            )
         case ModelSubstituted():
             logger.warning("%s answered with %s where %s was asked", event.provider, event.model, event.asked_model)
 

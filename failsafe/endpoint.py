@@ -148,9 +148,7 @@ class Endpoint:
         return prices
 
     def rates(self, model: str, at: float, prompt_tokens: int) -> Rates | None:
-        """
-        What the tokens of a call for *model* cost that began *at* (seconds since 1970), or None where it is not known.
-        """
+        """What tokens of *model* cost in a call that began *at* (seconds since 1970); None: not known."""
         prices = self.price(model)
         if not prices:
             return None

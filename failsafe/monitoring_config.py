@@ -46,7 +46,7 @@ class StoreConfig:
         keep_history: Seconds for which counts, latencies, states, events and costs are kept (a day to ten years).
         max_bytes: The largest file; the oldest single attempts go first (from 10 MiB).
         texts: Whether prompts and answers are kept, too; as long as attempts are.
-        queue_size: The most events that wait to be written; what does not fit is dropped and counted (100 to 10,000,000).
+        queue_size: The most events that wait to be written (100 to 10,000,000); more are dropped and counted.
     """
 
     path: str | None = None
@@ -85,7 +85,7 @@ class ProbeConfig:
         model: The model that a completion is asked of. None: the preset's cheapest.
         interval: Seconds between two probes (1 to a day). None: the monitor's, as for the two below.
         timeout: Seconds for one probe (above 0, at most 300).
-        latency_limit_ms: Milliseconds; above that, the slowest twentieth of its answers makes it degraded. None: no limit.
+        latency_limit_ms: Milliseconds above which the slowest twentieth of its answers makes it degraded. None: any.
         sla: The percentage of time it is expected to be up (50 to 100, not included). None: no expectation.
     """
 
@@ -238,11 +238,10 @@ def _webhook(value: str | Secret | None) -> Secret | None:
     # The path of a webhook is what lets somebody write there: it is not shown.
     scheme, _, rest = secret.reveal().partition("://")
     host = rest.partition("/")[0]
-    if scheme == "https" and host:
-        return secret
-    if scheme == "http" and addresses.is_loopback(host.rpartition(":")[0].strip("[]") or host):
-        return secret
-    checks.refuse("webhook", checks.HIDDEN, "an https address is needed (http only to this machine)")
+    here = addresses.is_loopback(host.rpartition(":")[0].strip("[]") or host)
+    if not host or not (scheme == "https" or (scheme == "http" and here)):
+        checks.refuse("webhook", checks.HIDDEN, "an https address is needed (http only to this machine)")
+    return secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -257,7 +256,7 @@ class SpendConfig:
         per_day: For all calls of one day.
         per_month: For all calls of one month.
         warn_at: The share of a cap from which it is reported (above 0, at most 1).
-        unknown_prices: Whether a model whose price is not known may be asked while a cap is set: ``refuse`` or ``allow``.
+        unknown_prices: Whether a model of unknown price may be asked while a cap is set: ``refuse`` or ``allow``.
     """
 
     per_call: float | None = None

@@ -47,6 +47,15 @@ def log_event(event: Event) -> None:
                 level, "%s%s left alone for %s: %s; %s",
                 event.provider, f" ({what})" if what else "", in_words(event.seconds), event.message, event.advice,
             )  # fmt: skip
+        case ModelSubstituted():
+            logger.warning("%s answered with %s where %s was asked", event.provider, event.model, event.asked_model)
+        case _:
+            _log_watch(event)
+
+
+def _log_watch(event: Event) -> None:
+    """What a monitor has seen, or a person has done."""
+    match event:
         case ProbeFinished() if event.fault is None:
             logger.debug("probe of %s (%s) answered in %.0f ms", event.provider, event.kind, event.latency_ms)
         case ProbeFinished():
@@ -69,8 +78,6 @@ def log_event(event: Event) -> None:
                 event.provider or "every provider",
                 event.outcome,
             )
-        case ModelSubstituted():
-            logger.warning("%s answered with %s where %s was asked", event.provider, event.model, event.asked_model)
 
 
 def _log_attempt(event: AttemptFinished) -> None:

@@ -10,6 +10,7 @@ Every error failsafe raises, drawn as one tree.
     ├── BulkheadFull
     ├── RateLimitReached
     ├── TooManyAbandoned
+    ├── StoreUnavailable
     ├── CallFailed
     │   ├── AllProvidersFailed
     │   ├── DeadlineExceeded (TimeoutError)
@@ -58,6 +59,10 @@ class FailsafeError(Exception):
 
 class ConfigError(FailsafeError, ValueError):
     """A setting is wrong; nothing was sent. The message names the key, the value and the allowed range."""
+
+
+class StoreUnavailable(FailsafeError):
+    """What is recorded cannot be read or written; the message says why. No call ever fails with it. Pickles."""
 
 
 class RouterClosed(FailsafeError):

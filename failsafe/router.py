@@ -39,6 +39,7 @@ from failsafe.ordering import Ordering, Serving
 from failsafe.outcome import may_fall_back
 from failsafe.policy_config import HedgeConfig
 from failsafe.race import Hedges
+from failsafe.recording import Recording, recording
 from failsafe.replies import AnyReply
 from failsafe.request import build_request
 from failsafe.request_size import RequestSize
@@ -50,6 +51,8 @@ from failsafe.workers import Workers
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    from failsafe.telemetry.store import Store
 
 _AS_CONFIGURED: Any = object()
 _REMEMBERED_MODELS = 1024
@@ -107,6 +110,9 @@ class Router:
         self._vector_lengths = VectorLengths()
         self._gate = Gate()
         self._number = next(_router_numbers)
+        # What is scripted or has a time of its own is a test, and would tell lies to everybody who looks into the store.
+        real = transport is None and clock is SYSTEM_CLOCK
+        self._recording = self._record() if real or self.config.store.path else None
         self._calls = itertools.count(1)
         self.breakers.on_state_change(self._reporter.emit)
         self.breakers.on_state_change(self._notice_recovery)
@@ -127,6 +133,10 @@ class Router:
             for rank, provider in enumerate(self.config.providers)
             if provider.enabled
         )
+
+    def _record(self) -> Recording | None:
+        """Begin to record, if the settings say so."""
+        return recording(self.config, self._endpoints, self._number, self._reporter, self._clock)
 
     def _notice_recovery(self, event: StateChanged) -> None:
         if event.old is CircuitState.HALF_OPEN and event.new is CircuitState.CLOSED:
@@ -539,6 +549,11 @@ class Router:
         return self._reporter.bus.dropped
 
     @property
+    def store(self) -> Store | None:
+        """Where what happens is recorded; None: nothing is."""
+        return None if self._recording is None else self._recording.store
+
+    @property
     def providers(self) -> tuple[str, ...]:
         """The names of the enabled providers, in the order of the settings."""
         return tuple(endpoint.name for endpoint in self._endpoints)
@@ -612,6 +627,8 @@ class Router:
         forget = self._let_left_behind_go if called_amid_our_own_code() else self._settle_left_behind
         forget()
         with ExitStack() as stack:  # one connection that fails to close keeps no other open
+            if self._recording is not None:
+                stack.callback(self._recording.close)
             stack.callback(self._reporter.bus.close)
             if self._hedges is not None:
                 stack.callback(self._hedges.workers.close, _CLOSING)

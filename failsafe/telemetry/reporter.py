@@ -1,8 +1,9 @@
-"""Where a router's events go: the log and the bus."""
+"""Where a router's events go: the log, the store and the bus."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from failsafe.events import Event
@@ -12,31 +13,41 @@ from failsafe.telemetry.logs import log_event, logger
 
 class Reporter:
     """
-    Sends each event to the logger ``failsafe`` and to the bus's listeners. Thread-safe.
+    Sends each event to the logger ``failsafe``, to the store and to the bus's listeners. Thread-safe.
 
     Args:
         bus: Delivers to listeners.
+
+    Attributes:
+        record: Takes an event for the store, and returns at once; None: nothing is recorded.
     """
 
-    __slots__ = ("bus",)
+    __slots__ = ("bus", "record")
 
     def __init__(self, bus: EventBus) -> None:
         self.bus = bus
+        self.record: Callable[[Event], None] | None = None
 
     def wants_successes(self) -> bool:
         """Whether an event about something that went well would reach anyone."""
-        return self.bus.active or logger.isEnabledFor(logging.DEBUG)
+        return self.record is not None or self.bus.active or logger.isEnabledFor(logging.DEBUG)
 
     def emit_success(self, event: Event) -> None:
         """As :meth:`emit`, for what went well: hardly any program wants its line in the log."""
         if logger.isEnabledFor(logging.DEBUG):
             self.emit(event)
-        elif self.bus.active:
-            self.bus.emit(event)
+        else:
+            self._deliver(event)
 
     def emit(self, event: Event) -> None:
         """Log and deliver *event*; never raises an ``Exception``."""
         with suppress(Exception):  # a program's own log handler may raise; that must not become a failed call
             log_event(event)
+        self._deliver(event)
+
+    def _deliver(self, event: Event) -> None:
+        record = self.record
+        if record is not None:
+            record(event)
         if self.bus.active:
             self.bus.emit(event)

@@ -59,7 +59,7 @@ def test_reading_changes_nothing(path: Path) -> None:
     make(path)
     with (
         closing(database.connect(path, read_only=True)) as connection,
-        pytest.raises(sqlite3.OperationalError, match="readonly|query_only"),
+        pytest.raises(sqlite3.OperationalError, match=r"readonly|query_only"),
     ):
         connection.execute("INSERT INTO models (name) VALUES ('m')")
 

@@ -39,5 +39,5 @@ def test_settings_turn_it_off_whatever_the_variable_says() -> None:
 
 @pytest.mark.parametrize("path", ["store.db", "./store.db", "~nobody-at-all/store.db", "/a\0b"])
 def test_a_path_that_depends_on_the_current_folder_is_refused(path: str) -> None:
-    with pytest.raises(ConfigError, match="FAILSAFE_STORE = .*an absolute path, or off, is needed"):
+    with pytest.raises(ConfigError, match=r"FAILSAFE_STORE = .*an absolute path, or off, is needed"):
         locate(StoreConfig(), {"FAILSAFE_STORE": path})

@@ -123,6 +123,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         upstream: The vendors behind an aggregator.
         quirks: Its differences from the dialect's reference.
         prices: What models cost here, by id, where that is not the vendor's own price.
+        status_page: Where the vendor says whether it has an incident, and
+        keys_page: where its keys are made, and
+        billing_page: where its account is topped up; None where that is not known.
     """
 
     title: str
@@ -149,6 +152,9 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     upstream: tuple[str, ...] = ()
     quirks: Quirks = Quirks()
     prices: Mapping[str, Prices] = {}
+    status_page: str | None = None
+    keys_page: str | None = None
+    billing_page: str | None = None
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

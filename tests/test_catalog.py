@@ -298,6 +298,14 @@ def test_the_guide_has_the_row_of_every_preset(name: str) -> None:
     assert [fact for fact in facts if fact not in row] == []
 
 
+@presets
+def test_the_pages_for_people_are_addresses_that_need_no_key(name: str) -> None:
+    preset = PRESETS[name]
+    pages = [page for page in (preset.status_page, preset.keys_page, preset.billing_page) if page is not None]
+    assert all(page.startswith("https://") and "?" not in page for page in pages)
+    assert bool(preset.status_page) == bool(preset.keys_page)
+
+
 def test_the_catalogue_is_read_once() -> None:
     assert catalog() is catalog()
     assert isinstance(PRESETS["openai"], Preset)

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from failsafe.addresses import is_loopback
 from failsafe.errors import ConfigError
 
 
-def choose_proxy(url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+class Route(NamedTuple):
     """
-    The proxy to reach *url* through, with its scheme, or None to go straight.
+    How a server is reached.
+
+    Attributes:
+        proxy: The proxy's URL, which may hold a password; None: straight.
+        setting: What names the proxy: ``proxy`` of the settings, or a variable; "" without one.
+        bypass: What keeps the request from the proxy that *setting* names: ``loopback``, or the variable with the
+            exceptions.
+    """
+
+    proxy: str | None
+    setting: str = ""
+    bypass: str = ""
+
+
+def choose_proxy(url: str, proxy: str | None, environ: Mapping[str, str]) -> str | None:
+    """The proxy to reach *url* through, with its scheme, or None to go straight; see :func:`route`."""
+    return route(url, proxy, environ).proxy
+
+
+def route(url: str, proxy: str | None, environ: Mapping[str, str]) -> Route:
+    """
+    How *url* is reached, and what says so.
 
     Args:
         url: The server's base URL.
@@ -26,16 +48,27 @@ def choose_proxy(url: str, proxy: str | None, environ: Mapping[str, str]) -> str
             value: that may hold a password.
     """
     if proxy is not None:
-        return _checked("proxy", proxy)
+        return Route(_checked("proxy", proxy), "proxy")
     target = urlsplit(url)
-    if is_loopback(target.hostname or "") or _bypassed(target, _variable("no_proxy", environ)[1]):
-        return None
-    for name in (f"{target.scheme}_proxy", "all_proxy"):
+    variable, value = _of_the_environment(target.scheme, environ)
+    if not value:
+        return Route(None)
+    if is_loopback(target.hostname or ""):
+        return Route(None, variable, "loopback")
+    exceptions, hosts = _variable("no_proxy", environ)
+    if _bypassed(target, hosts):
+        return Route(None, variable, exceptions)
+    return Route(_checked(variable, value), variable)
+
+
+def _of_the_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that names a proxy for *scheme*, and its value; twice "" if none does."""
+    for name in (f"{scheme}_proxy", "all_proxy"):
         variable, value = _variable(name, environ)
         # A web server under CGI sets HTTP_PROXY from a header "Proxy:" (https://httpoxy.org).
         if value and not (variable == "HTTP_PROXY" and "REQUEST_METHOD" in environ):
-            return _checked(variable, value)
-    return None
+            return variable, value
+    return "", ""
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:

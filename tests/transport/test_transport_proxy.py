@@ -12,7 +12,7 @@ import pytest
 from failsafe.errors import ConfigError
 from failsafe.faults import Fault
 from failsafe.models import Phase
-from failsafe.transport.proxies import choose_proxy
+from failsafe.transport.proxies import Route, choose_proxy, route
 from failsafe.transport.requests_transport import RequestsTransport
 from tests.transport.exchanges import DEADLINE, answered, exchange, failed, late
 from tests.transport.raw_server import Peer, RawServer, Script, answer, answer_once
@@ -139,6 +139,27 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(connect: Connec
 )
 def test_the_environment_chooses_the_proxy(environ: dict[str, str], chosen: str | None) -> None:
     assert choose_proxy("https://api.test:8443/v1", None, environ) == chosen
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "environ", "found"),
+    [
+        ("https://api.test", None, {}, Route(None)),
+        ("https://api.test", "http://ours:2", {"https_proxy": "http://p:1"}, Route("http://ours:2", "proxy")),
+        ("https://api.test", None, {"HTTPS_PROXY": "http://p:1"}, Route("http://p:1", "HTTPS_PROXY")),
+        (
+            "https://api.test",
+            None,
+            {"ALL_PROXY": "http://p:1", "NO_PROXY": ".test"},
+            Route(None, "ALL_PROXY", "NO_PROXY"),
+        ),
+        ("http://127.0.0.1:9", None, {"http_proxy": "socks5://p:1"}, Route(None, "http_proxy", "loopback")),
+    ],
+)
+def test_what_names_the_proxy_and_what_keeps_from_it_is_told(
+    url: str, proxy: str | None, environ: dict[str, str], found: Route
+) -> None:
+    assert route(url, proxy, environ) == found
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,25 @@ class AttemptFinished(Event, frozen=True, kw_only=True):
     tag: str = ""
 
 
+class CallStarted(Event, frozen=True, kw_only=True):
+    """
+    A call begins; :class:`CallFinished` follows. Only listeners that ask for it (``starts=True``) are told.
+
+    Attributes:
+        call_id: Joins the call and its attempts.
+        asked_model: The model or alias the caller named.
+        operation: ``chat`` or ``embeddings``.
+        stream: Whether the caller reads the answer piece by piece.
+        tag: The caller's own word for what the call is for, or "".
+    """
+
+    call_id: str
+    asked_model: str
+    operation: str = "chat"
+    stream: bool = False
+    tag: str = ""
+
+
 class CallFinished(Event, frozen=True, kw_only=True):
     """
     A call came to an end.

@@ -30,6 +30,11 @@ class Gate:
     _after_fork = _start_afresh
 
     @property
+    def closed(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self._closed
+
+    @property
     def inside(self) -> int:
         """How many calls are under way."""
         return len(self._inside)

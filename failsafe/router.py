@@ -27,7 +27,7 @@ from failsafe.embeddings import EmbedReply, EmbedRequest, build_embed_request
 from failsafe.encoding import refuse, shown
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
-from failsafe.events import CallFinished, CircuitState, StateChanged
+from failsafe.events import CallFinished, CallStarted, CircuitState, StateChanged
 from failsafe.failover import Failover
 from failsafe.fallback_reply import fallback_reply
 from failsafe.gate import Gate
@@ -344,7 +344,7 @@ class Router:
             call, label = self._call(request, deadline, token, options, manner, None)
             ended = partial(self._ended, call, label, request.model)
             passage = Passage(call, manner, request, on_interrupt, token, ended, self._left_behind)
-            return self._open(passage)
+            return self._open(passage, label)
         except BaseException:
             token.close()
             raise
@@ -363,19 +363,23 @@ class Router:
         assert isinstance(reply, EmbedReply)  # noqa: S101 -- as its manner makes it
         return reply
 
-    def _open(self, passage: Passage) -> Stream:
+    def _open(self, passage: Passage, label: CallLabel) -> Stream:
         """Wait for the first content; without any, for the router's last answer."""
         call = passage.call
         try:
             self._gate.enter(call)
             try:
+                self._tell_start(label, passage.request.model, stream=True)
                 opened = call.run()
                 assert isinstance(opened, Opened)  # noqa: S101 -- a call that asks for streams is given streams
                 return Stream(passage, opened)
             except BaseException as error:
                 call.tell(call.abandon())
-                last = self._last_answer(passage.request, error, call)
-                passage.ended(last, type(error).__name__)
+                last = None
+                try:
+                    last = self._last_answer(passage.request, error, call)
+                finally:
+                    passage.ended(last, type(error).__name__)
                 if last is None:
                     raise
         except BaseException:  # the caller's own last answer may raise, too
@@ -388,6 +392,19 @@ class Router:
         """A stream is over: let the router close, and tell who listens."""
         if self._gate.leave(call) and (why is not None or self._reporter.wants_successes()):
             self._reporter.emit(self._finished(call, label, model, reply, why))
+
+    def _tell_start(self, label: CallLabel, model: str, operation: str = "chat", *, stream: bool = False) -> None:
+        bus = self._reporter.bus
+        if bus.starts:
+            started = CallStarted(
+                at=self._clock.time(),
+                call_id=label.id,
+                asked_model=model,
+                operation=operation,
+                stream=stream,
+                tag=label.tag,
+            )
+            bus.emit_start(started)
 
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
@@ -412,10 +429,14 @@ class Router:
         try:
             self._gate.enter(call)
             try:
+                self._tell_start(label, request.model, "embeddings" if isinstance(manner, Embed) else "chat")
                 reply = call.run()
             except BaseException as error:
-                last = None if isinstance(manner, Embed) else self._last_answer(request, error, call)
-                self._reporter.emit(self._finished(call, label, request.model, last, type(error).__name__))
+                last = None
+                try:
+                    last = None if isinstance(manner, Embed) else self._last_answer(request, error, call)
+                finally:  # the caller's own last answer may raise, too
+                    self._reporter.emit(self._finished(call, label, request.model, last, type(error).__name__))
                 if last is None:
                     raise
                 return last
@@ -529,7 +550,7 @@ class Router:
             "list it under the provider's models, or write an alias for it"
         )
 
-    def on_event(self, listener: Listener, *, sync: bool = False) -> Callable[[], None]:
+    def on_event(self, listener: Listener, *, sync: bool = False, starts: bool = False) -> Callable[[], None]:
         """
         Call *listener* with every event of this router from now on.
 
@@ -537,11 +558,17 @@ class Router:
             listener: Called with one :mod:`failsafe.events` value. It runs on the router's own
                 thread, off a bounded queue; what it raises is logged and reaches no call.
             sync: Run it in the thread of the call instead; its time then counts as the caller's.
+            starts: Call it with :class:`failsafe.CallStarted`, too.
 
         Returns:
             A function that ends the subscription.
         """
-        return self._reporter.bus.subscribe(listener, sync=sync)
+        return self._reporter.bus.subscribe(listener, sync=sync, starts=starts)
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called: every further call is refused."""
+        return self._gate.closed
 
     @property
     def dropped_events(self) -> int:

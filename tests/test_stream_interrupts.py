@@ -142,7 +142,7 @@ def test_a_stream_that_was_never_handed_over_is_told_all_the_same() -> None:
     bench = held_bench()
     call = bench.router._open
 
-    def interrupted(passage: Any) -> Any:
+    def interrupted(*arguments: Any) -> Any:
         raise_at = sys.gettrace()
         striking = Striking(0)
 
@@ -152,7 +152,7 @@ def test_a_stream_that_was_never_handed_over_is_told_all_the_same() -> None:
 
         sys.settrace(trace)
         try:
-            return call(passage)
+            return call(*arguments)
         finally:
             sys.settrace(raise_at)
 

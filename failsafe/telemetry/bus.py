@@ -22,10 +22,11 @@ _logger = logging.getLogger("failsafe.events")
 class _Subscription:
     """One listener, until it is taken off."""
 
-    __slots__ = ("ended", "listener")
+    __slots__ = ("ended", "listener", "starts")
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, starts: bool) -> None:
         self.listener = listener
+        self.starts = starts
         self.ended = False
 
     def deliver(self, event: Event) -> None:
@@ -63,6 +64,8 @@ class EventBus:
     def __init__(self, capacity: int = 10_000) -> None:
         self.active = False
         """Whether anyone listens; look here before building an event."""
+        self.starts = False
+        """Whether anyone wants to hear that a call begins; look here before :meth:`emit_start`."""
         self.dropped = 0
         """Events that did not fit into the queue, or came after the end."""
         self._capacity = capacity
@@ -81,24 +84,25 @@ class EventBus:
 
     _after_fork = _start_afresh  # the parent delivers what it has queued; emit starts a thread of the child's
 
-    def subscribe(self, listener: Listener, *, sync: bool = False) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, *, sync: bool = False, starts: bool = False) -> Callable[[], None]:
         """
         Have *listener* called with every event from now on.
 
         Args:
             listener: Called with one event; should not block for long.
             sync: Run it in the emitting thread, before the call goes on.
+            starts: Call it also with what :meth:`emit_start` is given.
 
         Returns:
             A function that ends the subscription; calling it twice does no harm.
         """
-        subscription = _Subscription(listener)
+        subscription = _Subscription(listener, starts)
         with self._lock:
             if sync:
                 self._sync = (*self._sync, subscription)
             else:
                 self._plain = (*self._plain, subscription)
-            self.active = True
+            self._look_who_listens_locked()
         return lambda: self._end(subscription)
 
     def _end(self, subscription: _Subscription) -> None:
@@ -106,7 +110,11 @@ class EventBus:
         with self._lock:
             self._sync = tuple(other for other in self._sync if other is not subscription)
             self._plain = tuple(other for other in self._plain if other is not subscription)
-            self.active = bool(self._sync or self._plain)
+            self._look_who_listens_locked()
+
+    def _look_who_listens_locked(self) -> None:
+        self.active = bool(self._sync or self._plain)
+        self.starts = any(subscription.starts for subscription in (*self._sync, *self._plain))
 
     def emit(self, event: Event) -> None:
         """Deliver *event*; returns at once but for the ``sync`` listeners."""
@@ -114,6 +122,15 @@ class EventBus:
             subscription.deliver(event)
         if self._plain:
             self._enqueue(self._plain, event)
+
+    def emit_start(self, event: Event) -> None:
+        """As :meth:`emit`, to those alone who want to hear that something begins."""
+        for subscription in self._sync:
+            if subscription.starts:
+                subscription.deliver(event)
+        plain = tuple(subscription for subscription in self._plain if subscription.starts)
+        if plain:
+            self._enqueue(plain, event)
 
     def _enqueue(self, subscriptions: tuple[_Subscription, ...], event: Event) -> None:
         if self._closed or self._queue.qsize() >= self._capacity:

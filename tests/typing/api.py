@@ -24,6 +24,7 @@ from failsafe import (
     BulkheadConfig,
     CallFailed,
     CallFinished,
+    CallStarted,
     CancelToken,
     Chunk,
     CircuitBreaker,
@@ -195,12 +196,14 @@ def listen(router: Router) -> Callable[[], None]:
                 assert_type(event.attempt, Attempt)
             case CallFinished():
                 assert_type(event.error, str | None)
+            case CallStarted():
+                assert_type(event.stream, bool)
             case PutOff():
                 assert_type(event.fault, Fault)
             case ModelSubstituted():
                 assert_type(event.model, str)
 
-    return router.on_event(tell)
+    return router.on_event(tell, sync=True, starts=True)
 
 
 def double(number: int, *, times: int = 2) -> float:

@@ -15,8 +15,9 @@ from failsafe.events import AttemptFinished
 from failsafe.faults import REACTIONS, BreakerEffect, Fault
 from failsafe.flow import Flow
 from failsafe.manner import Gathered, Manner
-from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason
+from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason, Usage
 from failsafe.patience import BLAMED_AFTER, to_blame
+from failsafe.pricing import Rates
 from failsafe.providers.base import BuiltRequest
 from failsafe.reading import Answered
 from failsafe.secret import Secret
@@ -379,7 +380,7 @@ def _receipt_line(
     hedge: bool,
     blamed: bool,
 ) -> Attempt:
-    usage = outcome.answer.usage if isinstance(outcome, Answered) else None
+    usage, rates = _billed(course, outcome, started_at) if isinstance(outcome, Answered) else (None, None)
     line = Attempt(
         provider=course.endpoint.name,
         model=course.model,
@@ -393,7 +394,7 @@ def _receipt_line(
         usage=usage,
         hedge=hedge,
         first_content_ms=None if flow is None else flow.first_content * 1000,
-        rates=None if usage is None else course.endpoint.rates(course.model, started_at, usage.prompt_tokens),
+        rates=rates,
     )
     if isinstance(outcome, Answered):
         return line
@@ -406,3 +407,10 @@ def _receipt_line(
         maybe_billed=outcome.maybe_billed,
         blamed=blamed,
     )
+
+
+def _billed(course: Course, answered: Answered, started_at: float) -> tuple[Usage, Rates | None]:
+    """The tokens of an answer, and what they cost; at the price of the model that says it has answered."""
+    answer = answered.answer
+    usage = answer.usage
+    return usage, course.endpoint.rates(course.model, started_at, usage.prompt_tokens, answer.model)

@@ -224,6 +224,15 @@ class ProviderConfig:
         """What the model with the id *model* costs here; empty where that is not known, which is not nothing."""
         return provider_rules.price(self, model)
 
+    def price_of_answer(self, asked: str, answered: str) -> Prices:
+        """
+        What an answer costs that the model *answered* says to have given, where *asked* was asked for.
+
+        Your own price for the model that was asked for holds whoever answers. Else another model's answer costs its
+        own price, as vendors charge that answer with a successor; where that is not known, that of the one asked for.
+        """
+        return provider_rules.price_of_answer(self, asked, answered)
+
     def __repr__(self) -> str:
         if not hasattr(self, "keys"):  # refused; a debugger or a report with local variables may still show it
             return "<ProviderConfig, refused>"
@@ -265,6 +274,8 @@ class RouterConfig:
         monitor: How a :class:`failsafe.HealthMonitor` watches the providers.
         alerts: What it reports, and to whom.
         spend: How much may be spent on all providers together. None: there is no cap.
+        price_lookup: Whether the package genai-prices (extra ``prices``) is asked for the price of a model that
+            neither your settings nor the catalogue know.
         progress: Ask for plain answers as streams, and put them together: a hang is seen at once, and a
             long answer is not cut by a provider's ``timeout``. One call may say otherwise.
         hedge: Ask a second provider while the first is slow. None: never.
@@ -300,6 +311,7 @@ class RouterConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     alerts: AlertConfig = field(default_factory=AlertConfig)
     spend: SpendConfig | None = None
+    price_lookup: bool = False
     progress: bool = False
     hedge: HedgeConfig | None = None
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -314,6 +326,7 @@ class RouterConfig:
         if isinstance(self.store, str):
             object.__setattr__(self, "store", StoreConfig.from_word(self.store))
         _check_policies(self, "", ROUTER_POLICIES, needed=_NEEDED)
+        checks.flag("price_lookup", self.price_lookup)
         checks.flag("progress", self.progress)
         if not (self.fallback is None or isinstance(self.fallback, str) or callable(self.fallback)):
             checks.refuse("fallback", self.fallback, "a text, or a function of the request and the error, is needed")

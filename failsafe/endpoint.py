@@ -28,6 +28,7 @@ from failsafe.latency import LatencyWindow
 from failsafe.models import Adjustment, Attempt, Failure
 from failsafe.peak_ewma import PeakEwma
 from failsafe.policy_config import AttemptLimitConfig, HedgeConfig, StreamConfig
+from failsafe.price_lookup import LookUp
 from failsafe.pricing import Prices, Rates, rates_at
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.limit_headers import readings
@@ -59,6 +60,7 @@ class Endpoint:
         hedge: When its attempts count as slow, if they are hedged.
         stream: How long a streamed answer may show nothing, where the provider has no such setting of its own.
         attempt_limit: When one that shows nothing is given up, likewise.
+        look_up_price: Who is asked for the price of a model that neither the settings nor the catalogue know, or None.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Endpoint:
         hedge: HedgeConfig | None = None,
         stream: StreamConfig = _USUAL_STREAMS,
         attempt_limit: AttemptLimitConfig = _USUAL_LIMIT,
+        look_up_price: LookUp | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
@@ -98,7 +101,9 @@ class Endpoint:
         self._start_afresh()
         # Written under _lock, read without; the values are replaced, never changed.
         self._targets: dict[str, Target] = {}
+        self._look_up_price = look_up_price
         self._prices: dict[str, Prices] = {}
+        self._prices_of_answers: dict[tuple[str, str], Prices] = {}
         self._first_contents: dict[str, FirstContent] = {}
         self._refused_until: dict[str, float] = {}
         self._turns: dict[str, Iterator[int]] = {}  # next() of a count is atomic
@@ -143,18 +148,32 @@ class Endpoint:
         prices = self._prices.get(model)
         if prices is None:
             prices = self.config.price(model)
+            if not prices and self._look_up_price is not None:
+                prices = self._look_up_price(self.config.preset, model)
             if len(self._prices) < _REMEMBERED:
                 self._prices[model] = prices
         return prices
 
-    def rates(self, model: str, at: float, prompt_tokens: int) -> Rates | None:
-        """What tokens of *model* cost in a call that began *at* (seconds since 1970); None: not known."""
-        prices = self.price(model)
+    def rates(self, model: str, at: float, prompt_tokens: int, answered: str = "") -> Rates | None:
+        """
+        What tokens of *model* cost in a call that began *at* (seconds since 1970); None: not known.
+
+        *answered*: The model that says it has answered.
+        """
+        prices = self._price_of_answer(model, answered) if answered and answered != model else self.price(model)
         if not prices:
             return None
         if len(prices) == 1 and prices[0].always_holds:  # the usual case, on every call's way
             return prices[0]
         return rates_at(prices, datetime.fromtimestamp(at, UTC), prompt_tokens)
+
+    def _price_of_answer(self, asked: str, answered: str) -> Prices:
+        prices = self._prices_of_answers.get((asked, answered))
+        if prices is None:
+            prices = self.config.price_of_answer(asked, answered) or self.price(answered) or self.price(asked)
+            if len(self._prices_of_answers) < _REMEMBERED:
+                self._prices_of_answers[asked, answered] = prices
+        return prices
 
     def first_content(self, model: str) -> FirstContent:
         """How long answers of *model* take to show their first content."""

@@ -258,6 +258,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if usage.cost_usd is not None or self.rates is None:
             return usage.cost_usd
+        if not usage.total_tokens and (self.rates.input or self.rates.output):
+            return None  # the provider did not say how many there were
         return bill(
             self.rates,
             prompt_tokens=usage.prompt_tokens,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -18,6 +18,14 @@ from failsafe import checks
 from failsafe.model_names import bare, undated
 
 _MOST = 1_000_000
+_TO_ONE_TOKEN = -6  # powers of ten, from a million tokens
+
+EXACT = Context(prec=60)
+"""
+In which amounts of money are multiplied and added, without rounding, whatever precision the program has set for itself.
+
+Sixty digits hold a price of twenty decimals times more tokens than were ever sold.
+"""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_omit_defaults=True):
@@ -179,12 +187,13 @@ def bill(
     plain = max(0, prompt_tokens - cached_tokens - cache_write_tokens)
     cached = rates.input if rates.cached_input is None else rates.cached_input
     written = rates.input if rates.cache_write is None else rates.cache_write
-    total = plain * rates.input + completion_tokens * rates.output
+    add, times = EXACT.add, EXACT.multiply
+    total = add(times(rates.input, plain), times(rates.output, completion_tokens))
     if cached_tokens:
-        total += cached_tokens * cached
+        total = add(total, times(cached, cached_tokens))
     if cache_write_tokens:
-        total += cache_write_tokens * written
-    return total / 1_000_000
+        total = add(total, times(written, cache_write_tokens))
+    return total.scaleb(_TO_ONE_TOKEN, EXACT)
 
 
 def cost_usd(rates: Rates, *, prompt_tokens: float, answer_tokens: float) -> float:

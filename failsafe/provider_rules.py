@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from failsafe import addresses, checks, key_shape, price_rules, quirk_rules
 from failsafe.catalog import ModelInfo, Preset, catalog
 from failsafe.errors import ConfigError
+from failsafe.model_names import same_model
 from failsafe.pricing import FREE, Prices, find
 from failsafe.secret import Secret, resolve
 
@@ -347,7 +348,7 @@ def model_info(config: ProviderConfig, model: str) -> ModelInfo:
 def price(config: ProviderConfig, model: str) -> Prices:
     """The rule of :meth:`failsafe.ProviderConfig.price`."""
     own: Mapping[str, Prices] = config.prices
-    names = [model, *(name for name, sent in model_map(config).items() if sent == model)]
+    names = _names(config, model)
     preset = preset_of(config)
     found = find(own, names) or find(preset.prices, names)
     # What a server of no known vendor asks for is its own affair, whatever its models are called.
@@ -356,6 +357,18 @@ def price(config: ProviderConfig, model: str) -> Prices:
     if preset.local:
         return () if addresses.host_matches(addresses.parse("base_url", config.base_url).host, preset.hosts) else FREE
     return find(catalog().prices, names)
+
+
+def _names(config: ProviderConfig, model: str) -> list[str]:
+    """The id *model*, and the names under which *config* is asked for it."""
+    return [model, *(name for name, sent in model_map(config).items() if sent == model)]
+
+
+def price_of_answer(config: ProviderConfig, asked: str, answered: str) -> Prices:
+    """The rule of :meth:`failsafe.ProviderConfig.price_of_answer`."""
+    if same_model(asked, answered) or find(config.prices, _names(config, asked)):
+        return price(config, asked)
+    return price(config, answered) or price(config, asked)
 
 
 def shown(config: ProviderConfig) -> str:

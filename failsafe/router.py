@@ -38,6 +38,7 @@ from failsafe.models import ChatRequest, Message, Reply
 from failsafe.ordering import Ordering, Serving
 from failsafe.outcome import may_fall_back
 from failsafe.policy_config import HedgeConfig
+from failsafe.price_lookup import LookUp
 from failsafe.race import Hedges
 from failsafe.recording import Recording, recording
 from failsafe.replies import AnyReply
@@ -118,6 +119,7 @@ class Router:
         self.breakers.on_state_change(self._notice_recovery)
 
     def _make_endpoints(self, transport: Callable[[ProviderConfig], Transport]) -> tuple[Endpoint, ...]:
+        look_up_price = _price_lookup() if self.config.price_lookup else None
         return tuple(
             Endpoint(
                 provider,
@@ -129,6 +131,7 @@ class Router:
                 hedge=self.config.hedge,
                 stream=self.config.stream,
                 attempt_limit=self.config.attempt_limit,
+                look_up_price=look_up_price,
             )
             for rank, provider in enumerate(self.config.providers)
             if provider.enabled
@@ -704,6 +707,12 @@ def _over_requests() -> Callable[[ProviderConfig], Transport]:
     from failsafe.transport.requests_transport import RequestsTransport  # what imports requests waits for a router
 
     return RequestsTransport.for_provider
+
+
+def _price_lookup() -> LookUp:
+    from failsafe.price_lookup import genai_prices  # only those who ask for it
+
+    return genai_prices()
 
 
 def _hedges(config: HedgeConfig | None) -> Hedges | None:

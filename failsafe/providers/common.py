@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Container, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from failsafe.embeddings import EmbedRequest
@@ -26,7 +28,11 @@ __all__ = [
     "read_image",
     "text_of",
     "token_count",
+    "usd",
 ]
+
+_DEAREST_ANSWER = 10_000
+"""USD; what says that it costs more is a mistake of units, or no answer."""
 
 
 class Changes:
@@ -152,3 +158,15 @@ def token_count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     return int(value) if 0 <= value < 2**53 else 0
+
+
+def usd(value: Any) -> Decimal | None:
+    """
+    *value* as USD, from 0 to 10,000; None for what is no such number.
+
+    A float stands for the shortest decimal that is read as it: the very digits of the answer, as long as these are
+    no more than seventeen.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _DEAREST_ANSWER:
+        return None
+    return Decimal(repr(value)) if math.isfinite(value) else None

@@ -8,13 +8,15 @@ no choices, a filtered text, nothing at all) becomes a failure and never an empt
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from failsafe.faults import Fault
 from failsafe.masking import mask, shorten
 from failsafe.models import Answer, Failure, FinishReason, ToolCall, Usage
+from failsafe.pricing import EXACT
 from failsafe.providers.base import Target
-from failsafe.providers.common import arguments_text, made_up_id, plain_text, text_of, token_count
+from failsafe.providers.common import arguments_text, made_up_id, plain_text, text_of, token_count, usd
 
 _FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -96,7 +98,7 @@ def _read_choice(choice: dict[str, Any], body: dict[str, Any], target: Target) -
         content=content,
         finish_reason=_finish_reason(word, called=bool(calls)),
         tool_calls=calls,
-        usage=_usage(body.get("usage")),
+        usage=_usage(body.get("usage"), target),
         model=text_of(body.get("model")),
         id=text_of(body.get("id")),
         refusal=refusal,
@@ -172,7 +174,7 @@ def _provider_data(message: Mapping[str, Any], calls: tuple[ToolCall, ...], targ
     return data or None
 
 
-def _usage(given: Any) -> Usage:
+def _usage(given: Any, target: Target) -> Usage:
     if not isinstance(given, dict):
         return Usage()
     prompt = token_count(given.get("prompt_tokens"))
@@ -188,7 +190,29 @@ def _usage(given: Any) -> Usage:
         cached_tokens=min(read or token_count(given.get("prompt_cache_hit_tokens")), prompt),
         cache_write_tokens=min(written, prompt),
         reasoning_tokens=min(reasoning, completion),
+        cost_usd=stated_cost(given, target),
     )
+
+
+def stated_cost(usage: Mapping[str, Any], target: Target) -> Decimal | None:
+    """
+    USD that the provider says it charges, or None.
+
+    HolySheep's articles show ``cost_usd``, whose name says what it is wherever it comes from. OpenRouter's ``cost``
+    is in its credits, which are dollars (openrouter.ai, "Usage Accounting"); where the caller's own key of the vendor
+    is used, that is OpenRouter's fee, and the vendor charges its own cost beside it. Anybody else's ``cost`` may be in
+    any unit.
+    """
+    if "cost_usd" in usage:
+        return usd(usage["cost_usd"])
+    if target.vendor != "openrouter":
+        return None
+    cost = usd(usage.get("cost"))
+    if cost is None or usage.get("is_byok") is not True:
+        return cost
+    details = usage.get("cost_details")
+    upstream = usd(details.get("upstream_inference_cost")) if isinstance(details, dict) else None
+    return None if upstream is None else EXACT.add(cost, upstream)
 
 
 def _detail(usage: Mapping[str, Any], side: str, name: str) -> int:

@@ -15,7 +15,7 @@ from failsafe.encoding import as_json
 from failsafe.models import Failure, Usage
 from failsafe.providers.base import BuiltRequest, Target
 from failsafe.providers.common import Changes, text_of, token_count
-from failsafe.providers.openai_answer import error_of_body, malformed, said_instead
+from failsafe.providers.openai_answer import error_of_body, malformed, said_instead, stated_cost
 from failsafe.providers.vectors import entries_of, free_fields, length_to_ask_for, refused_by, sound_embeddings
 
 _PATH = "/embeddings"
@@ -43,7 +43,7 @@ def build(request: EmbedRequest, target: Target) -> BuiltRequest:
     return BuiltRequest(path=_PATH, body=as_json(body), adjustments=changes.listed())
 
 
-def read(body: Any, target: Target) -> Embeddings | Failure:  # noqa: ARG001 -- all answer alike
+def read(body: Any, target: Target) -> Embeddings | Failure:
     """
     The embeddings in a decoded 2xx body, or why it holds none. Never raises, whatever *body* is.
 
@@ -63,7 +63,7 @@ def read(body: Any, target: Target) -> Embeddings | Failure:  # noqa: ARG001 -- 
     return sound_embeddings(
         [each.get("embedding") for each in ordered],
         model=text_of(body.get("model")),
-        usage=_usage(body.get("usage")),
+        usage=_usage(body.get("usage"), target),
     )
 
 
@@ -77,5 +77,7 @@ def _in_order(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return ordered if len(ordered) == len(entries) else None
 
 
-def _usage(usage: Any) -> Usage:
-    return Usage(prompt_tokens=token_count(usage.get("prompt_tokens"))) if isinstance(usage, Mapping) else Usage()
+def _usage(usage: Any, target: Target) -> Usage:
+    if not isinstance(usage, Mapping):
+        return Usage()
+    return Usage(prompt_tokens=token_count(usage.get("prompt_tokens")), cost_usd=stated_cost(usage, target))

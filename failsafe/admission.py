@@ -216,7 +216,9 @@ class Admission:
                 self._limiters[shared] = RateLimiter(f"{self._name}:{shared}", self._rates, clock=self._clock)
             return self._limiters[shared]
 
-    def enter(self, model: str, tokens: float, *, repeated: bool, wait: Wait | None = None) -> Entry | Refused:
+    def enter(
+        self, model: str, tokens: float, *, repeated: bool, wait: Wait | None = None, despite_breaker: bool = False
+    ) -> Entry | Refused:
         """
         Let one attempt in, or say why not; what was taken by then is given back.
 
@@ -225,46 +227,61 @@ class Admission:
             tokens: Of prompt and answer together, as estimated.
             repeated: Whether the call has tried this provider before, so that its retry budget pays.
             wait: How long to wait for a place among the calls under way; None: not at all.
+            despite_breaker: Whether a breaker that refuses is to learn nothing of the attempt, and be passed by.
 
         Raises:
             Cancelled: The wait was cancelled.
         """
         if not self._limits_rates:
-            return self._seated(model, tokens, repeated, wait, None)
+            return self._seated(model, tokens, repeated, wait, None, despite_breaker)
         limiter = self._limiter(model)
         short = limiter.try_acquire(tokens)
         if short > 0.0:
             return Refused(SkipReason.RATE_LIMIT, f"{_USED_UP} for another {in_words(short)}", short)
         outcome: Entry | Refused | None = None
         try:
-            outcome = self._seated(model, tokens, repeated, wait, limiter)
+            outcome = self._seated(model, tokens, repeated, wait, limiter, despite_breaker)
             return outcome
         finally:
             if not isinstance(outcome, Entry):
                 limiter.give_back(tokens, requests=1)
 
     def _seated(
-        self, model: str, tokens: float, repeated: bool, wait: Wait | None, limiter: RateLimiter | None
+        self,
+        model: str,
+        tokens: float,
+        repeated: bool,
+        wait: Wait | None,
+        limiter: RateLimiter | None,
+        despite_breaker: bool,
     ) -> Entry | Refused:
         if self.limit is None:
-            return self._permitted(model, tokens, repeated, None, limiter)
+            return self._permitted(model, tokens, repeated, None, limiter, despite_breaker)
         slot = _slot(self.limit, wait)
         if slot is None:
             return Refused(SkipReason.BULKHEAD, f"{self.limit.limit} calls to it are under way, as many as it may have")
         outcome: Entry | Refused | None = None
         try:
-            outcome = self._permitted(model, tokens, repeated, slot, limiter)
+            outcome = self._permitted(model, tokens, repeated, slot, limiter, despite_breaker)
             return outcome
         finally:
             if not isinstance(outcome, Entry):
                 slot.release()
 
     def _permitted(
-        self, model: str, tokens: float, repeated: bool, slot: Slot | None, limiter: RateLimiter | None
+        self,
+        model: str,
+        tokens: float,
+        repeated: bool,
+        slot: Slot | None,
+        limiter: RateLimiter | None,
+        despite_breaker: bool,
     ) -> Entry | Refused:
         permit = self.breaker(model).try_acquire()
         if permit is None:
-            return self.refused_by_breaker(model)
+            if not despite_breaker:
+                return self.refused_by_breaker(model)
+            permit = self.breaker(model).bystander()
         try:
             # After the permit, since whoever is refused there must not pay.
             if repeated and not self.budget.try_spend():

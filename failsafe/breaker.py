@@ -112,6 +112,12 @@ class CircuitBreaker:
         """Return a permit, which must be settled, or None: do not make the call. Never blocks."""
         return self._circuit.admit()
 
+    def bystander(self) -> Permit:
+        """Return a permit that is settled already: whatever becomes of its call, the breaker learns nothing of it."""
+        permit = Permit(self._circuit, self._circuit.phase)
+        permit.claim()
+        return permit
+
     def acquire(self) -> Permit:
         """
         Return a permit, which must be settled. Never blocks.

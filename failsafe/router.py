@@ -27,7 +27,7 @@ from failsafe.embeddings import EmbedReply, EmbedRequest, build_embed_request
 from failsafe.encoding import refuse, shown
 from failsafe.endpoint import Endpoint
 from failsafe.errors import CallFailed, ConfigError, ModelNotFound
-from failsafe.events import CallFinished, CallStarted, CircuitState, StateChanged
+from failsafe.events import CallFinished, CallStarted, CircuitState, Event, ProbeFinished, StateChanged
 from failsafe.failover import Failover
 from failsafe.fallback_reply import fallback_reply
 from failsafe.gate import Gate
@@ -53,6 +53,7 @@ from failsafe.workers import Workers
 if TYPE_CHECKING:
     from os import PathLike
 
+    from failsafe.probing import Prober
     from failsafe.telemetry.store import Store
 
 _AS_CONFIGURED: Any = object()
@@ -110,6 +111,8 @@ class Router:
         self._embedding: dict[str, Serving] = {}  # likewise
         self._vector_lengths = VectorLengths()
         self._gate = Gate()
+        self._probers: dict[str, Prober] = {}  # single operations, atomic under the GIL
+        self._no_probes = CancelToken()
         self._number = next(_router_numbers)
         # What is scripted or has a time of its own is a test, and would tell lies to everybody who looks into the store.
         real = transport is None and clock is SYSTEM_CLOCK
@@ -598,6 +601,66 @@ class Router:
         self._settle_left_behind()
         return {endpoint.name: endpoint.stats() for endpoint in self._endpoints}
 
+    def probe(
+        self,
+        provider: str,
+        kind: str | None = None,
+        timeout: float | None = None,
+        *,
+        cancel: CancelToken | None = None,
+    ) -> ProbeFinished:
+        """
+        Find out whether *provider* works, now and without a call; listeners and the store hear of it, too.
+
+        Args:
+            provider: Its name.
+            kind: ``models`` (the free list of models), ``completion`` (one token of an answer) or ``connect``; None:
+                as configured, see :class:`failsafe.ProbeConfig`.
+            timeout: Seconds, whatever the network does; None: as configured.
+            cancel: Ends it from another thread.
+
+        Raises:
+            ConfigError: There is no such provider, or it cannot be probed like this.
+            BulkheadFull: As many calls are under way to it as it may have, so that no completion was asked.
+            RateLimitReached: A rate limit, or the provider itself, allows no completion now.
+            RouterClosed: The router is closed.
+        """
+        probed = self._probe(provider, kind, timeout, cancel)
+        self._report(probed)
+        return probed
+
+    def _probe(
+        self, provider: str, kind: str | None, timeout: float | None, cancel: CancelToken | None
+    ) -> ProbeFinished:
+        """As :meth:`probe`, and tell nobody."""
+        prober = self._prober(provider)
+        visit = object()
+        with (cancel or self._no_probes).child() as token:
+            forget = self._no_probes.on_cancel(token.cancel)
+            try:
+                self._gate.enter(visit)
+                return prober.probe(kind, timeout, token)
+            finally:
+                self._gate.leave(visit)
+                forget()
+
+    def _prober(self, provider: str) -> Prober:
+        """What probes *provider*; raises ``ConfigError`` if there is none of that name."""
+        prober = self._probers.get(provider)
+        if prober is None:
+            from failsafe.probing import Prober  # most routers never probe
+
+            (endpoint,) = self._named(provider)
+            prober = self._probers.setdefault(provider, Prober(endpoint, self.config, self._clock))
+        return prober
+
+    def _report(self, event: Event) -> None:
+        """Tell the log, the store and the listeners."""
+        if isinstance(event, ProbeFinished) and event.fault is None:
+            self._reporter.emit_success(event)
+        else:
+            self._reporter.emit(event)
+
     def reset(self, provider: str | None = None) -> None:
         """
         Forget what was learnt against *provider* (or all).
@@ -656,6 +719,7 @@ class Router:
         # What is closed by a signal handler may be in the middle of a step that holds a lock.
         forget = self._let_left_behind_go if called_amid_our_own_code() else self._settle_left_behind
         forget()
+        self._no_probes.cancel()
         with ExitStack() as stack:  # one connection that fails to close keeps no other open
             if self._recording is not None:
                 stack.callback(self._recording.close)

@@ -213,6 +213,11 @@ class ScriptedTransport:
         self.streams.append(stream)
         return stream
 
+    def connect(self, limits: Limits) -> Failure | None:
+        """Note a request ``CONNECT`` and take the next outcome: the failure that it is, or None for any answer."""
+        outcome = self._next("CONNECT", "", None, None, limits)
+        return outcome if isinstance(outcome, Failure) else None
+
     def _next(self, method: str, path: str, body: bytes | None, key: Secret | None, limits: Limits) -> Outcome:
         request = SentRequest(method, path, None if body is None else msgspec.json.decode(body), key, limits)
         with self._lock:

@@ -125,6 +125,16 @@ class DeadlineAdapter(HTTPAdapter):
         """The one pool."""
         return self._pool or self.open_pool()
 
+    def connect(self) -> None:
+        """
+        Make one connection and close it, for the :func:`failsafe.transport.exchange.current` exchange.
+
+        Raises:
+            OSError: As :meth:`open_pool`; or there is no connection, as is a ``urllib3.exceptions.HTTPError``.
+        """
+        pool: Any = self._pool or self.open_pool()
+        pool.connect_once(tunnel=self._proxy is not None and not self._forwarded)
+
     def open_pool(self) -> HTTPConnectionPool:
         """
         Make the pool, or return the one there is.

@@ -77,8 +77,8 @@ class Transport(Protocol):
     """
     The seam to the network, one a provider. Thread-safe.
 
-    ``send`` and ``open`` never raise for anything the network does: that is a :class:`Failure` with its phase,
-    its bytes and whether the request may have been billed. They return by
+    ``send``, ``open`` and ``connect`` never raise for anything the network does: that is a :class:`Failure` with its
+    phase, its bytes and whether the request may have been billed. They return by
     ``limits.deadline`` plus 50 ms.
     """
 
@@ -95,6 +95,13 @@ class Transport(Protocol):
 
         An answer that is no success is read whole. Of the *limits* ``deadline`` bounds only this, and ``max_bytes``
         nothing but such an answer; ``cancel`` holds until the answer is read or closed.
+        """
+
+    def connect(self, limits: Limits) -> Failure | None:
+        """
+        Make a connection as a request would, its TLS handshake and the way through a proxy included, and close it.
+
+        Nothing is asked on it; None if it could be made. Of the *limits* ``max_bytes`` says nothing here.
         """
 
     def close(self) -> None:

@@ -237,6 +237,22 @@ class DeadlinePool(HTTPConnectionPool):
     ConnectionCls = DeadlineConnection
     QueueCls = IdleConnections  # type: ignore[assignment]
 
+    def connect_once(self, *, tunnel: bool) -> None:
+        """
+        Make a connection of its own as a request would, and close it.
+
+        Args:
+            tunnel: Whether the way leads through a tunnel that the proxy is to open.
+        """
+        connection: Any = self._new_conn()
+        try:
+            if tunnel:
+                self._prepare_proxy(connection)
+            else:
+                connection.connect()
+        finally:
+            connection.close()
+
     def _put_conn(self, conn: Any) -> None:
         _give_back(conn)
         super()._put_conn(conn)

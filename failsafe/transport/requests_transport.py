@@ -178,6 +178,25 @@ class RequestsTransport:
                 exchange.end()
         return failure
 
+    def connect(self, limits: Limits) -> Failure | None:
+        """
+        Make a connection as a request would, TLS and proxy included, and close it; nothing is asked on it.
+
+        See :meth:`send` for what it raises, and :class:`failsafe.transport.base.Transport`.
+        """
+        with Exchange(limits, self._clock) as exchange:
+            try:
+                exchange.check()
+                self._adapter.connect()
+                exchange.check()  # a connection that was shut down may look like one that was made
+                return None
+            except Exception as error:  # noqa: BLE001 -- as in send
+                failure = mapping.failure(error, exchange, self._peer)
+            except BaseException as interruption:  # noqa: BLE001 -- as in send
+                interruption.__context__ = None
+                raise interruption.with_traceback(None) from None
+        return failure
+
     def _request(self, method: str, path: str, body: bytes | None, key: Secret | None) -> ReadyRequest:
         headers = Headers(self._headers)
         if body is None:

@@ -44,6 +44,7 @@ from failsafe import (
     Partial,
     Permit,
     Policy,
+    ProbeFinished,
     ProviderConfig,
     ProviderFault,
     ProviderStatus,
@@ -271,6 +272,13 @@ def hedge_it() -> None:
         hedge.call(double, "three")  # type: ignore[arg-type]
         hedge.race(double)  # type: ignore[arg-type]
     assert_type(CancelToken().child().cancelled, bool)
+
+
+def a_probe(router: Router) -> None:
+    probed = router.probe("openai", "completion", 2.0, cancel=CancelToken())
+    assert_type(probed, ProbeFinished)
+    assert_type(probed.fault, Fault | None)
+    router.probe()  # type: ignore[call-arg]
 
 
 assert_type(failsafe.__version__, str)

@@ -15,6 +15,7 @@ __all__ = [
     "Adjustment",
     "Alert",
     "AlertConfig",
+    "Alerts",
     "AllProvidersFailed",
     "Attempt",
     "AttemptFinished",
@@ -115,6 +116,7 @@ __all__ = [
 
 _HOMES = {
     "adaptive": ("AdaptiveConcurrency",),
+    "alerts": ("Alerts",),
     "backoff": ("calculate_delay",),
     "breaker": ("BreakerStats", "CircuitBreaker", "CircuitBreakerRegistry", "Permit"),
     "budget": ("RetryBudget",),
@@ -211,6 +213,7 @@ _HOMES = {
 TYPE_CHECKING = False  # as typing's, whose import alone takes longer than the rest of this module
 if TYPE_CHECKING:
     from failsafe.adaptive import AdaptiveConcurrency
+    from failsafe.alerts import Alerts
     from failsafe.backoff import calculate_delay
     from failsafe.breaker import BreakerStats, CircuitBreaker, CircuitBreakerRegistry, Permit
     from failsafe.budget import RetryBudget

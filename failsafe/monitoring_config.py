@@ -23,7 +23,7 @@ PROBE_KINDS = ("models", "completion", "connect", "off")
 """How a provider can be probed."""
 
 ALERT_RULES = (
-    "down", "recovered", "breaker_open", "key_rejected", "quota_gone", "budget_burn", "spend",
+    "down", "recovered", "breaker_open", "key_rejected", "quota_gone", "misconfigured", "budget_burn", "spend",
 )  # fmt: skip
 """What may be reported."""
 
@@ -180,7 +180,8 @@ class AlertConfig:
 
     Attributes:
         on: The rules that report: of ``down``, ``recovered``, ``breaker_open``, ``key_rejected``, ``quota_gone``,
-            ``budget_burn`` (the time that the SLA allows a provider to be down runs out fast) and ``spend``.
+            ``misconfigured`` (a wrong address, or a model that is not served), ``budget_burn`` (the time that the SLA
+            allows a provider to be down runs out fast) and ``spend``.
         log: Whether alerts are written to the logger ``failsafe.alerts``.
         webhook: An https address that is sent each group of alerts by POST (http only on this machine), or
             ``"env:NAME"`` for one that must not stand in a file. Reading it gives a secret.
@@ -220,8 +221,10 @@ class AlertConfig:
         checks.number("group", self.group, least=0, most=3600)
         checks.number("repeat", self.repeat, least=60, most=30 * _DAY)
         checks.whole("max_per_hour", self.max_per_hour, least=1, most=1000)
-        if self.quiet is not None and not _QUIET_HOURS.fullmatch(checks.text("quiet", self.quiet)):
-            checks.refuse("quiet", self.quiet, "two times of the day such as 22:00-07:00 are needed")
+        if self.quiet is not None:
+            times = _QUIET_HOURS.fullmatch(checks.text("quiet", self.quiet))
+            if times is None or times.group(1, 2) == times.group(3, 4):
+                checks.refuse("quiet", self.quiet, "two different times of the day such as 22:00-07:00 are needed")
         object.__setattr__(self, "on", rules)
         object.__setattr__(self, "mute", checks.texts("mute", self.mute))
         object.__setattr__(self, "webhook", _webhook(self.webhook))

@@ -156,7 +156,7 @@ def test_a_stream_that_was_never_handed_over_is_told_all_the_same() -> None:
         finally:
             sys.settrace(raise_at)
 
-    bench.router._open = interrupted  # type: ignore[method-assign]
+    bench.router._open = interrupted  # type: ignore[method-assign,assignment]
     with pytest.raises(Strike):
         opened(bench)
     assert nothing_is_held(bench)

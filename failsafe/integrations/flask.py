@@ -37,6 +37,8 @@ from failsafe.inbound.statuses import retry_after, status_of
 from failsafe.integrations import exposition
 from failsafe.integrations.events import Events
 from failsafe.integrations.flask_settings import FlaskSettings
+from failsafe.integrations.metrics import Source
+from failsafe.integrations.tally import Tally
 from failsafe.router import Router
 from failsafe.stream import Stream
 
@@ -102,17 +104,21 @@ class _Installed:
 
     def __init__(self, router: Router, settings: FlaskSettings) -> None:
         self.router = router
+        self.source = Source(router, Tally(router)) if settings.metrics else None
         self.header = settings.timeout_header
         self.own_limit = settings.request_timeout
         self.limit = settings.request_timeout or router.config.timeout
 
 
 def _installed(app: Flask, settings: FlaskSettings) -> _Installed:
-    if isinstance(settings.router, Router):
-        return _Installed(settings.router, settings)
-    router = Router(settings.router)
-    weakref.finalize(app, router.close, _CLOSING)  # also at exit
-    return _Installed(router, settings)
+    if not isinstance(settings.router, Router):
+        router = Router(settings.router)
+        weakref.finalize(app, router.close, _CLOSING)  # also at exit
+        return _Installed(router, settings)
+    installed = _Installed(settings.router, settings)
+    if installed.source is not None:
+        weakref.finalize(app, installed.source.tally.close)
+    return installed
 
 
 def _here() -> _Installed:
@@ -220,7 +226,9 @@ def _healthz() -> Response:
 
 
 def _metrics() -> Response:
-    return _fresh(Response(exposition.metrics(_here().router), content_type=exposition.CONTENT_TYPE))
+    source = _here().source
+    assert source is not None  # noqa: S101 -- there is no such view without one
+    return _fresh(Response(exposition.metrics(source), content_type=exposition.CONTENT_TYPE))
 
 
 def _status() -> Response:

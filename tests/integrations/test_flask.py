@@ -439,8 +439,8 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
             continue
         match = SAMPLE.fullmatch(line)
         assert match, line
-        assert match["name"] == announced[-1]
-        labels = re.findall(r'([a-z]+)="((?:[^"\\]|\\.)*)"', match["labels"])
+        assert re.sub(r"_(bucket|sum|count)$", "", match["name"]) == announced[-1]
+        labels = re.findall(r'([a-z_]+)="((?:[^"\\]|\\.)*)"', match["labels"])
         key = (match["name"], frozenset((name, _unescaped(value)) for name, value in labels if name != "pid"))
         assert key not in found
         found[key] = float(match["value"])
@@ -452,18 +452,25 @@ def _unescaped(text: str) -> str:
 
 
 class TestMetrics:
-    def read(self, router: Router) -> Callable[..., float]:
-        response = client_of(FAILSAFE_ROUTER=router, FAILSAFE_METRICS=True).get("/metrics")
-        assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-        found = samples(response.text)
-        return lambda name, **labels: found[f"failsafe_{name}", frozenset(labels.items())]
+    def reading(self, router: Router) -> Callable[[], Callable[..., float]]:
+        client = client_of(FAILSAFE_ROUTER=router, FAILSAFE_METRICS=True)
 
-    def test_every_count_is_there_with_its_provider(self, tripped: Bench) -> None:
-        value = self.read(tripped.router)
-        assert value("attempts_total", provider="a") == 1
-        assert value("successes_total", provider="a") == 0
+        def read() -> Callable[..., float]:
+            response = client.get("/metrics")
+            assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            found = samples(response.text)
+            return lambda name, **labels: found[f"failsafe_{name}", frozenset({"router": "", **labels}.items())]
+
+        return read
+
+    def test_every_count_is_there_with_its_provider(self, expect_logs: object) -> None:
+        bench = Bench(BROKEN, BROKEN, breaker=CircuitBreakerConfig(failure_threshold=1), **LOST)
+        read = self.reading(bench.router)
+        bench.lose()
+        value = read()
+        assert value("attempts_total", provider="a", model="gpt-4.1", fault="server") == 1
+        assert value("calls_total", model="gpt-4.1", outcome="AllProvidersFailed") == 1
         assert value("provider_ready", provider="a") == 0
-        assert value("faults_total", provider="a", fault="server") == 1
         assert value("breaker_state", provider="a", model="", state="open") == 1
         assert value("breaker_state", provider="a", model="", state="closed") == 0
         assert value("breaker_opened_total", provider="b", model="") == 1
@@ -472,13 +479,34 @@ class TestMetrics:
 
     def test_a_provider_that_answered_has_a_time(self) -> None:
         bench = Bench(answer())
+        read = self.reading(bench.router)
         bench.ask()
-        value = self.read(bench.router)
-        assert value("latency_p95_seconds", provider="a") == 0
+        value = read()
+        answered = {"provider": "a", "model": "gpt-4.1", "outcome": "answered"}
+        assert value("attempt_duration_seconds_sum", **answered) == 0
+        assert value("attempt_duration_seconds_count", **answered) == 1
+        assert value("attempt_duration_seconds_bucket", **answered, le="0.05") == 1
         assert value("provider_ready", provider="a") == 1
 
     def test_a_label_may_hold_anything(self, expect_logs: object) -> None:
         model = 'q"uo\\te'
         bench = Bench(answer(model=model), breaker_scope="model")
+        read = self.reading(bench.router)
         bench.ask(model=model)
-        assert self.read(bench.router)("breaker_rejected_total", provider="a", model=model) == 0
+        assert read()("breaker_rejected_total", provider="a", model=model) == 0
+
+    def test_a_router_of_the_users_own_is_counted_no_more_when_the_app_goes(self) -> None:
+        bench = Bench(answer())
+        bus = bench.router._reporter.bus
+        before = len(bus._sync)
+        app = asking_app(FAILSAFE_ROUTER=bench.router, FAILSAFE_METRICS=True)
+        assert len(bus._sync) == before + 1
+        del app
+        gc.collect()
+        assert len(bus._sync) == before
+
+    def test_without_metrics_nothing_is_counted(self) -> None:
+        bench = Bench(answer())
+        before = len(bench.router._reporter.bus._sync)
+        asking_app(FAILSAFE_ROUTER=bench.router)
+        assert len(bench.router._reporter.bus._sync) == before

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, ClassVar, NamedTuple
 
-from failsafe.circuit import BreakerStats
 from failsafe.events import (
     Alert,
     AttemptFinished,
@@ -36,7 +35,7 @@ from failsafe.telemetry.numbering import Numbers
 from failsafe.telemetry.outcomes import Outcome, outcome_of
 from failsafe.telemetry.records import Source, Target
 from failsafe.telemetry.rollups import Identity, Span, Tally
-from failsafe.telemetry.rows import Absurd, Row
+from failsafe.telemetry.rows import Absurd, BreakerLook, Row
 from failsafe.telemetry.schema import ROLLUPS
 
 _SHORTEST = ROLLUPS[0]
@@ -106,9 +105,7 @@ class Batch:
         except Exception:  # noqa: BLE001 -- whatever a subclass of somebody's does: no other event must be lost with it
             self.refused += 1
 
-    def breaker_snapshot(
-        self, source: Source, name: str, stats: BreakerStats, threshold: int | None, at: float
-    ) -> None:
+    def breaker_snapshot(self, source: Source, name: str, stats: BreakerLook, threshold: int | None, at: float) -> None:
         """
         Take in how the breaker called *name* is at the moment.
 

@@ -8,11 +8,10 @@ none) raises :class:`Absurd`, or whatever Python raises for it.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from failsafe.circuit import BreakerStats
 from failsafe.events import Alert, AttemptFinished, CallFinished, CircuitState, Event, ProbeFinished, StateChanged
 from failsafe.masking import mask
 
@@ -34,6 +33,30 @@ _MOST_COST = 10**16  # picodollars: no answer costs ten thousand dollars, and su
 
 class Absurd(ValueError):
     """An event says what cannot be."""
+
+
+class BreakerLook(Protocol):
+    """How a breaker is at a moment: what is kept of :class:`failsafe.BreakerStats`."""
+
+    @property
+    def state(self) -> CircuitState:
+        """Its state."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is in it, in words."""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until it may admit a call."""
+
+    @property
+    def streak(self) -> int:
+        """Failures in a row."""
+
+    @property
+    def opened(self) -> int:
+        """How often it opened."""
 
 
 def attempt_row(event: AttemptFinished, at: float, cost: int | None) -> Row:
@@ -115,7 +138,7 @@ def state_row(event: StateChanged, router: int, at: float) -> Row:
     return router, word(event.name), event.new._value_, masked(event.reason), at, retry_at, 0, None, opened, at
 
 
-def breaker_row(name: str, stats: BreakerStats, threshold: int | None, router: int, at: float) -> Row:
+def breaker_row(name: str, stats: BreakerLook, threshold: int | None, router: int, at: float) -> Row:
     """The row of ``breakers`` for one that was looked at."""
     retry_at = None if stats.retry_after is None else at + stats.retry_after
     return (

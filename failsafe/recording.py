@@ -98,7 +98,7 @@ def recording(
         return None
     from failsafe.telemetry.store import open_store  # only those who record need SQLite
 
-    store = open_store(config.store)
+    store = open_store(config.store, clock=clock)
     return None if store is None else Recording(store, config, endpoints, number, reporter, clock)
 
 

@@ -36,6 +36,8 @@ _SETTLE = 15.0
 _TIDY = 60.0
 _MOST_AT_ONCE = 20_000
 """Events in one transaction: other processes wait for its end."""
+_PATIENCE = 5.0
+"""Seconds that a transaction waits for another process that is writing."""
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
 _MEMORY = 32 * 1024 * 1024
 """Bytes of the store in memory that stands in for the file."""
@@ -228,7 +230,7 @@ class Writer:
         if self._connection is not None and database.identity(path) != self._identity:
             self._forget_connection()
         if self._connection is None:
-            connection = database.connect(path)
+            connection = database.connect(path, timeout=_PATIENCE)
             try:
                 self._identity = database.identity(path)
                 self._introduce(connection)
@@ -392,5 +394,5 @@ class Writer:
     def _carry_out_one(self, command: Command, now: float) -> None:
         asked = [each.carry_out(command) for each in self.listeners if each.carry_out is not None]
         said = [each for each in asked if each is not None]
-        outcome = "; ".join(dict.fromkeys(said)) or "no such provider here"
+        outcome = "; ".join(dict.fromkeys(said)) or commands.NOT_HERE
         self._attempt_locked(lambda connection: commands.note(connection, command.id, self.process, now, outcome))

@@ -24,7 +24,7 @@ from failsafe.errors import ConfigError
 from failsafe.masking import mask
 from failsafe.monitoring_config import StoreConfig
 
-__all__ = ["default_path", "from_env", "load", "load_file", "parse"]
+__all__ = ["default_path", "from_env", "load", "load_file", "load_store", "load_table", "parse"]
 
 
 _DEEP_KEY = re.compile(r"""(?<![\w"'.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
@@ -42,6 +42,41 @@ def load(path: str | PathLike[str] | None = None) -> RouterConfig:
     """
     chosen = path if path is not None else default_path()
     return load_file(chosen) if chosen is not None else from_env()
+
+
+def load_table(path: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """
+    The decoded file that :func:`load` would read, as far as TOML goes; empty where there is none.
+
+    For what needs neither keys nor valid providers: where the store is, how the providers are called.
+
+    Raises:
+        ConfigError: The file cannot be trusted, or is not TOML. The message begins with the path.
+    """
+    chosen = path if path is not None else default_path()
+    if chosen is None:
+        return {}
+    expanded = _expanded("path", chosen)
+    text = trusted_file.read(expanded).text
+    try:
+        return _decoded(text)
+    except ConfigError as error:
+        problem = str(error)
+    raise ConfigError(f"{expanded}: {problem}")
+
+
+def load_store(path: str | PathLike[str] | None = None) -> StoreConfig:
+    """
+    The settings of the store alone, of the file that :func:`load` would read.
+
+    Raises:
+        ConfigError: See :func:`load_table`; or one of these settings is wrong.
+    """
+    value = load_table(path).get("store", {})
+    if isinstance(value, str):
+        return StoreConfig.from_word(value)
+    config: StoreConfig = _policy("store", value, StoreConfig)
+    return config
 
 
 def default_path(environ: Mapping[str, str] | None = None) -> Path | None:

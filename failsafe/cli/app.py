@@ -5,21 +5,39 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+from collections import UserDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import click
 
 from failsafe import __version__
-from failsafe.cli.chat import chat
-from failsafe.cli.check import check
-from failsafe.cli.demo import demo
-from failsafe.cli.serve import serve
-from failsafe.cli.sim import sim
-from failsafe.errors import ConfigError, FailsafeError, ProviderFault
+from failsafe.errors import ConfigError, FailsafeError, ProviderFault, StoreUnavailable
+
+COMMANDS = (
+    "breakers", "chat", "check", "completion", "demo", "export", "health", "history", "serve", "sim", "status", "store",
+    "tail",
+)  # fmt: skip
+"""Each is the command of this name in the module of this name, which is loaded when it is needed."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+if find_spec("rich") is None:  # found out here, as no command is loaded yet
+    raise ModuleNotFoundError("No module named 'rich'", name="rich")
+
+
+class _OnDemand(UserDict[str, Any]):
+    """Commands by name; each is loaded when it is asked for, as a key pressed for completion waits for the loading."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command = self.data[name]
+        if command is None:
+            command = self.data[name] = getattr(import_module(f"failsafe.cli.{name}"), name)
+        assert isinstance(command, click.Command)  # noqa: S101 -- a mistake of ours
+        return command
 
 
 class _Commands(click.Group):
@@ -44,9 +62,9 @@ class _Commands(click.Group):
 
 
 def _asked_wrongly(error: FailsafeError) -> bool:
-    """Whether the settings or the request were refused before anything was sent."""
+    """Whether the settings or the request were refused before anything was sent, or there was nothing to read."""
     unsent = isinstance(error, ProviderFault) and error.provider is None and not error.attempts
-    return unsent or isinstance(error, ConfigError)
+    return unsent or isinstance(error, (ConfigError, StoreUnavailable))
 
 
 @contextmanager
@@ -61,7 +79,9 @@ def _own_words_only() -> Iterator[None]:
         logger.propagate = propagated
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands, commands=_OnDemand.fromkeys(COMMANDS), context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, message="failsafe %(version)s")
 def app() -> None:
     """
@@ -69,12 +89,9 @@ def app() -> None:
 
     Begin with `failsafe demo`, which needs no key and no network. For real calls, export a
     provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or write a failsafe.toml, look it over
-    with `failsafe check`, and ask with `failsafe chat`.
+    with `failsafe check`, and ask with `failsafe chat`. What the programs of this machine do is shown by
+    `failsafe status`, `tail` and `history`.
 
     Exit codes: 0 all went well, 1 a call or a check failed, 2 wrong settings or arguments,
     130 interrupted.
     """
-
-
-for command in (chat, check, demo, serve, sim):
-    app.add_command(command)

@@ -17,6 +17,7 @@ from failsafe.cli.demo_scenario import DEADLINE, PROMPTS, act_at, settings, step
 from failsafe.cli.demo_traffic import Client, the_plain_way, with_failsafe
 from failsafe.cli.demo_view import account, picture, standing
 from failsafe.cli.numbers import Finite
+from failsafe.cli.output import can_redraw
 from failsafe.cli.signals import until_stopped
 from failsafe.clock import SYSTEM_CLOCK
 from failsafe.events import Event, StateChanged
@@ -41,17 +42,12 @@ def demo(seconds: float, rate: float, plain: bool) -> None:
     with FakeCloud.of("openai", "anthropic", "gemini") as cloud, Router(settings(cloud, seconds)) as router:
         play = _Play(router, cloud, seconds, rate)
         with until_stopped() as stopped:
-            if plain or not _can_redraw():
+            if plain or not can_redraw():
                 play.run_in_lines(stopped)
             else:
                 play.run_live(stopped)
         click.echo(account(router, play.guarded, play.unguarded))
     sys.exit(1 if play.guarded.score().failed else 0)
-
-
-def _can_redraw() -> bool:
-    """Whether a picture can be drawn over the last one; rich alone would also say so of a log with forced colours."""
-    return sys.stdout is not None and sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
 class _Moment(NamedTuple):

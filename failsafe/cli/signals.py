@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from failsafe.clock import SYSTEM_CLOCK
+
 
 @contextmanager
 def until_stopped() -> Iterator[threading.Event]:
@@ -24,6 +26,11 @@ def until_stopped() -> Iterator[threading.Event]:
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
+
+
+def pause(seconds: float) -> None:
+    """Wait for *seconds*; Ctrl+C interrupts as usual."""
+    SYSTEM_CLOCK.wait(threading.Event(), seconds)
 
 
 def wait(stopped: threading.Event, goes_on: Callable[[], bool] = lambda: True) -> None:

@@ -17,6 +17,9 @@ ACTIONS = ("reset", "force_open", "disable", "drain", "resume")
 VALID_FOR = 30.0
 """Seconds; nobody carries a command out later."""
 
+NOT_HERE = "no such provider here"
+"""What a process makes of a command that concerns none of its routers."""
+
 
 class Command(NamedTuple):
     """

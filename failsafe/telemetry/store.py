@@ -218,9 +218,9 @@ class Store:
         with writer.memory_lock:
             memory = writer.open_memory() if self.path is None else writer.memory
         if memory is not None:
-            return StoreReader.over(memory, writer.memory_lock)
+            return StoreReader.over(memory, writer.memory_lock, clock=self._clock)
         assert self.path is not None  # noqa: S101 -- a store without a file is in memory
-        return StoreReader.open(self.path)
+        return StoreReader.open(self.path, clock=self._clock)
 
     def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """

@@ -68,15 +68,21 @@ class UptimeRule(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         hold: Seconds for which an observation holds when no other follows.
         confirm: Failures in a row that make a provider ``DOWN``.
+        degraded: The share of failures among answers from which it is ``DEGRADED``.
     """
 
     hold: float = 75.0
     confirm: int = 3
+    degraded: float = 0.05
 
     @classmethod
     def of(cls, config: MonitorConfig, interval: float | None = None) -> UptimeRule:
         """What a monitor's settings mean for a provider probed every *interval* seconds (None: the monitor's)."""
-        return cls(hold=config.validity * (config.interval if interval is None else interval), confirm=config.confirm)
+        return cls(
+            hold=config.validity * (config.interval if interval is None else interval),
+            confirm=config.confirm,
+            degraded=config.degraded_error_rate,
+        )
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -115,6 +115,32 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         return self.failed / judged if judged else None
 
 
+class LastOutcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a provider did a short while ago.
+
+    Attributes:
+        counts: Outcomes of that time.
+        latency: Of its answers.
+        streak: Failures in a row since it answered last, however long ago that is.
+        called_at: When a call to it ended last, or None; its failures count, too.
+        probed_at: When it was probed last, or None.
+        process: Whose call or probe was the later one, by its id in the store; None: nobody's is kept.
+    """
+
+    counts: Counts
+    latency: Latency
+    streak: int = 0
+    called_at: float | None = None
+    probed_at: float | None = None
+    process: int | None = None
+
+    @property
+    def last_seen(self) -> float | None:
+        """When it was observed last, by a call or a probe."""
+        return max(filter(None, (self.called_at, self.probed_at)), default=None)
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """
     One span of time on a chart.
@@ -225,6 +251,8 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
         usd: Of the answers whose price is known.
         unpriced: Answers whose price is not known.
         duplicates: Failed attempts that may have been billed.
+        duplicates_usd: About what those would have cost, where the answer of their call tells how long; None where
+            that was not reckoned: the store does not keep it.
     """
 
     day: str = ""
@@ -240,6 +268,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     usd: Decimal = Decimal(0)
     unpriced: int = 0
     duplicates: int = 0
+    duplicates_usd: Decimal | None = None
 
 
 class AlertRow(msgspec.Struct, frozen=True, kw_only=True):

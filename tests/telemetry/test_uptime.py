@@ -292,9 +292,9 @@ def test_a_broken_error_budget_is_negative_and_its_burn_rate_unknown_when_the_ho
 
 
 def test_a_rule_comes_from_the_settings_of_a_monitor() -> None:
-    config = MonitorConfig(interval=20, validity=3, confirm=5)
-    assert UptimeRule.of(config) == UptimeRule(hold=60, confirm=5)
-    assert UptimeRule.of(config, interval=60) == UptimeRule(hold=180, confirm=5)
+    config = MonitorConfig(interval=20, validity=3, confirm=5, degraded_error_rate=0.2)
+    assert UptimeRule.of(config) == UptimeRule(hold=60, confirm=5, degraded=0.2)
+    assert UptimeRule.of(config, interval=60) == UptimeRule(hold=180, confirm=5, degraded=0.2)
 
 
 def test_while_failures_are_in_doubt_their_time_is_not_settled() -> None:

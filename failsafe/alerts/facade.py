@@ -130,7 +130,10 @@ class Alerts:
     def _note(self, event: Event) -> None:
         """What an event says about whom to tell of."""
         if isinstance(event, WatchChanged):
-            self._grouping.suspend(event.provider, event.state == TargetState.MAINTENANCE)
+            if event.state == TargetState.MAINTENANCE:
+                self._grouping.suspend(event.provider)
+            else:
+                self._grouping.resume(event.provider)
             if event.state != "watched":
                 self._grouping.pause(event.provider)
         elif isinstance(event, StatusChanged) and event.new == TargetState.UNKNOWN:

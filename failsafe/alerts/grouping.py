@@ -186,7 +186,7 @@ class Grouping:
         return True
 
     def _wait(self, subject: _Subject, now: Moment) -> None:
-        if self._slot(now) > now.steady:
+        if self._slot(now) > now.steady + self._config.group:
             self._withheld += 1
         if subject.waiting is None:
             subject.waiting = now.steady
@@ -231,12 +231,14 @@ class Grouping:
         """Tell of *provider* again, and what holds; also where the settings mute it."""
         self._muted.pop(provider, None)
 
-    def suspend(self, provider: str, suspended: bool) -> None:
-        """Tell nothing of *provider* while it is in maintenance, whatever was muted or unmuted meanwhile."""
-        if suspended and len(self._suspended) < _MOST_MUTED:
+    def suspend(self, provider: str) -> None:
+        """Tell nothing of *provider*, which is in maintenance, until :meth:`resume`, whatever is unmuted meanwhile."""
+        if len(self._suspended) < _MOST_MUTED:
             self._suspended.add(provider)
-        else:
-            self._suspended.discard(provider)
+
+    def resume(self, provider: str) -> None:
+        """End :meth:`suspend`."""
+        self._suspended.discard(provider)
 
     def _muted_until(self, provider: str, now: Moment) -> float:
         if provider in self._suspended:
@@ -344,10 +346,8 @@ def _told(subject: _Subject, now: Moment) -> Alert:
         return _reminder(subject, now)
     assert resolution is not None  # noqa: S101 -- what does not hold any more has ended
     if not times:
-        lasted = max(0.0, resolution.at - subject.since)
-        return _changed(
-            resolution, message=f"{resolution.message} It lasted for {in_words(lasted)}.", since=subject.since
-        )
+        lasted = _roughly(resolution.at - subject.since)
+        return _changed(resolution, message=f"{resolution.message} It lasted for {lasted}.", since=subject.since)
     often = f" {_times(subject, times)}" if times > 1 else ""
     over = msgspec.structs.replace(alarm, at=resolution.at, severity=INFO, resolves=True)
     return _changed(over, title=f"{alarm.title}{often}, and it is over", since=subject.since, times=times)
@@ -355,8 +355,13 @@ def _told(subject: _Subject, now: Moment) -> Alert:
 
 def _reminder(subject: _Subject, now: Moment) -> Alert:
     alarm = subject.alarm
-    ago = in_words(max(0.0, now.wall - subject.since))
+    ago = _roughly(now.wall - subject.since)
     return _changed(alarm, at=now.wall, title=f"still: {alarm.title} ({ago} ago)", since=subject.since)
+
+
+def _roughly(seconds: float) -> str:
+    """In words, to a tenth of an hour where it is hours; a clock that was set back makes nothing negative."""
+    return in_words(max(0.0, seconds) if seconds < 2 * _HOUR else 360 * round(seconds / 360))
 
 
 def _times(subject: _Subject, times: int) -> str:

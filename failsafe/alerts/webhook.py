@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import logging
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from failsafe import checks
 from failsafe.alerts.grouping import Group
 from failsafe.alerts.sinks import Render, Troubles
 from failsafe.backoff import a_little_later
@@ -22,6 +26,13 @@ _LONGEST_PAUSE = 60.0  # whatever a Retry-After says: the next group waits behin
 _LARGEST_ANSWER = 64 * 1024
 _TRY_AGAIN = frozenset({408, 425, 429})
 _QUOTED = "%/:=&?~#+!$,;'@()*[]"  # left as it stands: the address was quoted by whoever issued it
+
+
+_posting: ContextVar[bool] = ContextVar("failsafe_posting_an_alert", default=False)
+
+
+def _not_posting(_record: logging.LogRecord) -> bool:
+    return not _posting.get()
 
 
 class _Refusal(NamedTuple):
@@ -56,7 +67,8 @@ class Webhook:
             RequestsTransport,
         )  # imports requests: for those who post alone
 
-        parts = urlsplit(url.reveal().strip())
+        logging.getLogger("urllib3.connectionpool").addFilter(_not_posting)  # else it logs the path; once is enough
+        parts = _parts(url)
         netloc = parts.netloc.rpartition("@")[2]
         self._transport = RequestsTransport(f"{parts.scheme}://{netloc}", pool_size=1, auth_prefix="Basic ")
         self._target = Secret(quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_QUOTED))
@@ -98,13 +110,25 @@ class Webhook:
             max_bytes=_LARGEST_ANSWER,
             cancel=self._token,
         )
-        answer = self._transport.open("POST", self._target.reveal(), body, self._login, limits)
+        answer = self._send(body, limits)
         if isinstance(answer, Failure):
             return _Refusal(f"did not answer ({answer.fault}, in phase {answer.phase})", passing=True)
         if isinstance(answer, RawAnswer):
             return _refusal(answer)
-        answer.close()  # what it says beyond its status is of no use, and it may take for ever to say it
         return None
+
+    def _send(self, body: bytes, limits: Limits) -> RawAnswer | Failure | None:
+        """Post *body*; None where it was taken. What is said beyond that is not read: it may take for ever to come."""
+        posting = _posting.set(True)
+        try:
+            answer = self._transport.open("POST", self._target.reveal(), body, self._login, limits)
+            if isinstance(answer, RawAnswer | Failure):
+                return answer
+            answer.close()
+            return None
+        finally:
+            _posting.reset(posting)
+            self._transport.close()  # the next group may come in days
 
     def stop(self) -> None:
         """Give up what is being sent or waited for, and send nothing any more."""
@@ -113,6 +137,15 @@ class Webhook:
 
     def __repr__(self) -> str:
         return f"<Webhook, {self.dropped} dropped>"
+
+
+def _parts(url: Secret) -> SplitResult:
+    parts = None
+    with suppress(ValueError):  # which would quote the address
+        parts = urlsplit(url.reveal().strip())
+    if parts is None:
+        checks.refuse("webhook", checks.HIDDEN, "an https address is needed")
+    return parts
 
 
 def _refusal(answer: RawAnswer) -> _Refusal:

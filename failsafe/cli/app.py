@@ -18,8 +18,8 @@ from failsafe import __version__
 from failsafe.errors import ConfigError, FailsafeError, ProviderFault, StoreUnavailable
 
 COMMANDS = (
-    "breakers", "chat", "check", "completion", "demo", "export", "health", "history", "serve", "sim", "status", "store",
-    "tail",
+    "breakers", "chat", "check", "completion", "demo", "doctor", "export", "health", "history", "serve", "sim",
+    "status", "store", "tail",
 )  # fmt: skip
 """Each is the command of this name in the module of this name, which is loaded when it is needed."""
 
@@ -90,7 +90,7 @@ def app() -> None:
     Begin with `failsafe demo`, which needs no key and no network. For real calls, export a
     provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...) or write a failsafe.toml, look it over
     with `failsafe check`, and ask with `failsafe chat`. What the programs of this machine do is shown by
-    `failsafe status`, `tail` and `history`.
+    `failsafe status`, `tail` and `history`; when something does not work, `failsafe doctor` says why.
 
     Exit codes: 0 all went well, 1 a call or a check failed, 2 wrong settings or arguments,
     130 interrupted.

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from failsafe.cli.doctor_view import show
+from failsafe.cli.names import complete_provider
 from failsafe.cli.numbers import SECONDS
 from failsafe.cli.settings import config_option
 from failsafe.diagnosis.examination import TIMEOUT, Report, Wanted, examine
@@ -19,7 +20,7 @@ from failsafe.errors import ConfigError
 
 
 @click.command(short_help="Find out what is wrong, and what to do about it.")
-@click.argument("providers", nargs=-1, metavar="[PROVIDER]...")
+@click.argument("providers", nargs=-1, metavar="[PROVIDER]...", shell_complete=complete_provider)
 @config_option
 @click.option("--offline", is_flag=True, help="Ask nobody: look at the settings, this machine and the store alone.")
 @click.option("--completion", is_flag=True, help="Also ask each provider for one short answer (costs a few tokens).")

@@ -105,6 +105,8 @@ def _steps(steps: Iterable[str], width: int) -> Iterator[Line]:
 
 
 def _end(report: Report, wanted: Wanted, width: int) -> Iterator[Line]:
+    if len(report.findings) and not all(each.level in (Level.ERROR, Level.WARNING) for each in report.findings):
+        yield Line("")
     errors = sum(each.level is Level.ERROR for each in report.findings)
     warnings = sum(each.level is Level.WARNING for each in report.findings)
     origin = f"settings: {report.origin}" if report.origin else "no settings"

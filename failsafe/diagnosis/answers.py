@@ -14,7 +14,7 @@ from failsafe.diagnosis.facts import Exchanged, ProviderFacts, key_in_words
 from failsafe.diagnosis.finding import Finding, error, note, warning
 from failsafe.durations import in_words
 from failsafe.faults import REACTIONS, Fault
-from failsafe.models import Failure
+from failsafe.models import Failure, Phase
 from failsafe.providers.error_body import ErrorBody
 
 CLOCK_SKEW = 60.0
@@ -30,6 +30,19 @@ _OF_MODEL = re.compile(r"\bmodels?\b|\bdeployment\b", re.IGNORECASE)
 _NO_MESSAGE = ErrorBody(kind="empty")
 
 
+def judge_all(facts: ProviderFacts) -> list[Finding]:
+    """What is wrong with what came back from a provider; a short answer says more than a list of models does."""
+    last = facts.completion
+    of_last = judge(facts, last) if last is not None else None
+    found = [
+        finding
+        for each in facts.exchanges
+        if (finding := judge(facts, each)) is not None
+        and not (of_last is not None and last is not None and last.key == each.key and finding.code == of_last.code)
+    ]
+    return found if of_last is None else [*found, of_last]
+
+
 def judge(facts: ProviderFacts, exchanged: Exchanged) -> Finding | None:
     """
     What is wrong with what came back; None when nothing is.
@@ -41,7 +54,7 @@ def judge(facts: ProviderFacts, exchanged: Exchanged) -> Finding | None:
     failure = exchanged.failure
     if failure is None:
         return None
-    if exchanged.status is None:
+    if exchanged.status is None or failure.phase is not Phase.DONE:
         return network.lost_on_the_way(facts, failure, seconds=exchanged.seconds)
     if exchanged.status == 511:
         return _portal(facts, "it asks to log in (511)")
@@ -82,7 +95,7 @@ def _past_proxy(facts: ProviderFacts) -> tuple[str, ...]:
 
 def _redirect(facts: ProviderFacts, exchanged: Exchanged) -> Finding:
     target = _parts(exchanged.headers.get("location", ""))
-    host, scheme = target[1] or facts.address.host, target[0]
+    host, scheme = target[1].partition(":")[0] or facts.address.host, target[0]
     if target[1] and host != facts.address.host and host_matches(facts.address.host, facts.preset.hosts):
         return _portal(facts, f"HTTP {exchanged.status} to {scheme}://{host}")
     if host == facts.address.host and scheme == "https" and facts.address.scheme == "http":
@@ -90,7 +103,7 @@ def _redirect(facts: ProviderFacts, exchanged: Exchanged) -> Finding:
     else:
         steps = (_better(facts) or f"set base_url to the address that is meant, on {host}",)
     return error(
-        "redirect", facts.name, f"redirects to {scheme + '://' if scheme else ''}{host}{_shortened(target[2])} "
+        "redirect", facts.name, f"redirects to {scheme + '://' if scheme else ''}{target[1]}{_shortened(target[2])} "
         f"(HTTP {exchanged.status})",
         "redirects are never followed: key and prompt would go to a host that nobody has named",
         *steps,
@@ -100,7 +113,8 @@ def _redirect(facts: ProviderFacts, exchanged: Exchanged) -> Finding:
 def _parts(url: str) -> tuple[str, str, str]:
     try:
         parts = urlsplit(url)
-        return parts.scheme, parts.hostname or "", parts.path
+        port = f":{parts.port}" if parts.port else ""
+        return parts.scheme, f"{parts.hostname or ''}{port}", parts.path
     except ValueError:
         return "", "", ""
 
@@ -159,7 +173,7 @@ def _wrong_path(facts: ProviderFacts, what: str, better: str = "") -> Finding:
     origin = f", from {facts.address_from}" if facts.address_from else ""
     return error(
         "wrong-path", facts.name, f"knows no such path: {what}",
-        f"below base_url ({facts.config.base_url}{origin}) there is no {facts.config.dialect} API"
+        f"below base_url ({facts.config.base_url}{origin}) there is no API of the dialect {facts.config.dialect}"
         + ("; a part of its path is missing, doubled or too much" if better else ""),
         *steps,
     )  # fmt: skip
@@ -167,10 +181,17 @@ def _wrong_path(facts: ProviderFacts, what: str, better: str = "") -> Finding:
 
 def _misconfigured(facts: ProviderFacts, exchanged: Exchanged, _: Failure) -> Finding:
     better = _better(facts)
-    answers = facts.completion is not None and facts.completion.failure is None
+    answers = _reaches_the_api(facts.completion)
     if not exchanged.model and not better and (answers or facts.config.preset in _WITHOUT_LIST):
         return _no_list(facts, exchanged, answers=answers)
     return _wrong_path(facts, said(exchanged), better)
+
+
+def _reaches_the_api(completion: Exchanged | None) -> bool:
+    """Whether a request for a chat was understood, whatever became of it."""
+    if completion is None or completion.status is None or _is_page(completion):
+        return False
+    return completion.failure is None or completion.failure.fault not in (Fault.MISCONFIGURED, Fault.MALFORMED)
 
 
 _WITHOUT_LIST = (None, "holysheep")
@@ -180,7 +201,9 @@ _WITHOUT_LIST = (None, "holysheep")
 def _no_list(facts: ProviderFacts, exchanged: Exchanged, *, answers: bool) -> Finding:
     found = f"has no list of models at {facts.config.base_url}: {said(exchanged)}"
     if answers:
-        return note("no-list", facts.name, found, "it answers chats all the same", 'models_path = "" in its settings')
+        return note(
+            "no-list", facts.name, found, "it understands chats all the same", 'models_path = "" in its settings'
+        )
     return warning(
         "no-list", facts.name, found, "not every server has one; or base_url leads to the wrong path",
         f"ask it for a short answer: $ failsafe doctor {facts.name} --completion",
@@ -200,6 +223,9 @@ def _permission(facts: ProviderFacts, exchanged: Exchanged, _: Failure) -> Findi
     for code, pattern, why, steps in _PERMISSIONS:
         if pattern.search(words):
             return error(code, facts.name, f"refuses: {said(exchanged)}", why, *steps)
+    if exchanged.model and exchanged.model in body.message:
+        _, _, why, steps = _PERMISSIONS[-1]
+        return error("model-not-permitted", facts.name, f"refuses: {said(exchanged)}", why, *steps)
     page = (f"see the key's rights: {facts.preset.keys_page}",) if facts.preset.keys_page else ()
     which = key_in_words(exchanged.key) if exchanged.key else "the request"
     return error(
@@ -246,10 +272,10 @@ def _rate_limit(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) ->
 def _quota(facts: ProviderFacts, exchanged: Exchanged, _: Failure) -> Finding:
     page = facts.preset.billing_page
     return error(
-        "quota", facts.name, f"wants money: {said(exchanged)}",
-        "the credit is used up, or a spending limit is reached; waiting does not help",
+        "quota", facts.name, f"has no credit left for this key, or a spending limit is reached: {said(exchanged)}",
+        "waiting does not help, and another key of the same account mostly does not either",
         f"top up or raise the limit: {page}" if page else "top up the account or raise its limit in its console",
-        "then let running programs know: they leave the key alone for an hour; restart them",
+        f"running programs leave the key alone for an hour; then: $ failsafe breakers reset {facts.name}",
     )  # fmt: skip
 
 
@@ -258,12 +284,11 @@ _UNKNOWN = Failure(fault=Fault.SERVER, message="")
 
 def _down(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) -> Finding:
     overloaded = failure.fault is Fault.OVERLOADED
-    page = facts.preset.status_page
     wait = f"; it asks to come back in {in_words(failure.retry_after)}" if failure.retry_after else ""
     behind = f", which calls {', '.join(facts.config.upstream)} in turn" if facts.config.upstream else ""
-    steps = [f"see whether it has an incident: {page}"] if page else []
-    if facts.preset.local or is_loopback(facts.address.host):
-        steps.append("look at the server's own log on this machine")
+    steps = network.status_page(facts)
+    if is_loopback(facts.address.host):
+        steps = ("look at the server's own log on this machine",)
     return error(
         "overloaded" if overloaded else "provider-down", facts.name,
         f"{'is out of capacity' if overloaded else 'is broken'}: {said(exchanged)}{wait}",
@@ -275,7 +300,7 @@ def _down(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) -> Findi
 def _malformed(facts: ProviderFacts, _: Exchanged, failure: Failure) -> Finding:
     better = _better(facts)
     return error(
-        "not-the-api", facts.name, f"answers, but not as a {facts.config.dialect} API does: {failure.message}",
+        "not-the-api", facts.name, f"answers, but not in the dialect {facts.config.dialect}: {failure.message}",
         "something else than the API listens at base_url, or a proxy between rewrites its answers",
         better or f"check base_url ({facts.config.base_url}) and dialect ({facts.config.dialect})",
     )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from failsafe import __version__, checks
+from failsafe.addresses import is_loopback
 from failsafe.catalog import catalog
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.config import ProviderConfig, RouterConfig
@@ -126,7 +127,7 @@ def examine(
         version=__version__,
         at=now,
         origin=found.origin,
-        findings=tuple(finding.masked(secrets) for finding in ranked(_without_echoes(findings, facts))),
+        findings=tuple(finding.cleaned(secrets) for finding in ranked(_without_echoes(findings, facts))),
         providers=facts,
         machine=looked,
         store=recorded,
@@ -226,14 +227,14 @@ def _of_providers(
 
 def _of_provider(facts: ProviderFacts, now: float, config: RouterConfig | None) -> list[Finding]:
     findings = list(network.judge(facts, now))
-    asked = [*facts.exchanges, *([facts.completion] if facts.completion is not None else [])]
     if not any(finding.level is Level.ERROR for finding in findings):
-        findings += [finding for each in asked if (finding := answers.judge(facts, each)) is not None]
+        findings += answers.judge_all(facts)
     used = _models_in_use(facts, config)
     told = {finding.code for finding in findings}
     findings += [each for each in models.compare(facts, used, _day(now)) if each.code not in told]
-    if not any(finding.level is Level.ERROR for finding in findings) and facts.connections:
-        findings.append(_well(facts))
+    well = _well(facts)
+    if well is not None and not any(finding.level is Level.ERROR for finding in findings):
+        findings.append(well)
     return findings
 
 
@@ -252,10 +253,11 @@ def _models_in_use(facts: ProviderFacts, config: RouterConfig | None) -> tuple[s
     return tuple(dict.fromkeys(names))
 
 
-def _well(facts: ProviderFacts) -> Finding:
-    """What is right, in a line."""
+def _well(facts: ProviderFacts) -> Finding | None:
+    """What is right, in a line; None if nothing was seen to be."""
+    steps = f" ({_steps(facts)})" if _steps(facts) else ""
     if not facts.configured:
-        return good("reachable", facts.name, f"can be reached ({_steps(facts)}); it is not configured")
+        return good("reachable", facts.name, f"can be reached{steps}; it is not configured")
     said = []
     if facts.completion is not None and facts.completion.failure is None:
         said.append(f"{facts.completion.model} answered in {_ms(facts.completion.seconds)}")
@@ -263,11 +265,15 @@ def _well(facts: ProviderFacts) -> Finding:
     if answered:
         listed = f", {len(facts.models)} models" if facts.models else ""
         said.append(f"{answered[0].asked} answered in {_ms(answered[0].seconds)}{listed}")
-    return good("answers", facts.name, f"{'; '.join(said) or 'can be reached'} ({_steps(facts)})")
+    if not said and (facts.exchanges or not facts.connections):
+        return None
+    return good("answers", facts.name, f"{'; '.join(said) or 'can be reached'}{steps}")
 
 
 def _steps(facts: ProviderFacts) -> str:
-    steps = []
+    steps: list[str] = []
+    if is_loopback(facts.address.host):
+        return ""
     if facts.lookup is not None:
         steps.append(f"DNS {_ms(facts.lookup.seconds)}")
     working = [each.seconds for each in facts.connections if not each.problem]

@@ -7,8 +7,11 @@ from enum import StrEnum
 
 import msgspec
 
-from failsafe.masking import mask
+from failsafe.masking import MASK, one_line
 from failsafe.secret import Secret
+
+_SHORTEST = 8
+"""Characters from which a key cannot be a word of ours (``none``, ``ollama``)."""
 
 
 class Level(StrEnum):
@@ -44,15 +47,25 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     do: tuple[str, ...] = ()
 
-    def masked(self, secrets: Iterable[Secret]) -> Finding:
-        """The same, in single lines and without any key: what others have said is repeated in findings."""
-        known = tuple(secrets)
+    def cleaned(self, secrets: Iterable[Secret]) -> Finding:
+        """
+        The same in single lines, and without any of *secrets* as a whole.
+
+        What others say is masked where it comes in; this is the last line of defence.
+        """
+        keys = [key.reveal() for key in secrets if len(key.reveal()) >= _SHORTEST]
+
+        def clean(text: str) -> str:
+            for key in keys:
+                text = text.replace(key, MASK)
+            return one_line(text)
+
         return msgspec.structs.replace(
             self,
-            subject=mask(self.subject, known),
-            found=mask(self.found, known),
-            why=mask(self.why, known),
-            do=tuple(mask(step, known) for step in self.do),
+            subject=clean(self.subject),
+            found=clean(self.found),
+            why=clean(self.why),
+            do=tuple(map(clean, self.do)),
         )
 
 

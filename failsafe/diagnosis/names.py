@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from fnmatch import fnmatchcase
 
 from failsafe import checks
 from failsafe.addresses import Address, parse
@@ -42,9 +43,8 @@ def _plain(name: str) -> str:
 
 
 def _of_catalogue(preset: Preset) -> list[str]:
-    from fnmatch import fnmatchcase
-
-    names = {name.rstrip("*").replace("?", "-") for name in catalog().models if "*" not in name.rstrip("*")}
+    """The ids in the catalogue that a vendor's names look like; the patterns among them are none."""
+    names = {name for name in (*catalog().models, *catalog().prices) if not set(name) & set("*?[")}
     return sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in preset.accepts))
 
 

@@ -174,13 +174,13 @@ def _unreachable(facts: ProviderFacts) -> Finding:
             "connect-timeout", facts.name, f"does not take connections: {problems}",
             "a firewall drops what is sent there, or the way leads through a proxy that is not set, or it is down",
             "if only a proxy leads out: $ export HTTPS_PROXY=http://HOST:PORT",
-            *_status_page(facts),
+            *status_page(facts),
         )  # fmt: skip
     return error(
         "unreachable", facts.name, f"does not take connections: {problems}",
         f"nothing listens at {spelled(host, facts.port)}, or a firewall refuses the way",
         f"check host and port in base_url ({facts.config.base_url})",
-        *_status_page(facts),
+        *status_page(facts),
     )  # fmt: skip
 
 
@@ -262,8 +262,9 @@ def _asks_for_password(facts: ProviderFacts) -> Finding:
     )  # fmt: skip
 
 
-def _status_page(facts: ProviderFacts) -> tuple[str, ...]:
-    page = facts.preset.status_page
+def status_page(facts: ProviderFacts) -> tuple[str, ...]:
+    """The step to see whether the vendor knows of an incident; none for what only imitates it on this machine."""
+    page = facts.preset.status_page if not is_loopback(facts.address.host) else None
     return (f"see whether it has an incident: {page}",) if page else ()
 
 
@@ -286,11 +287,12 @@ def lost_on_the_way(facts: ProviderFacts, failure: Failure, *, seconds: float) -
             "something else than the API listens there, or a proxy between breaks its answers",
             f"check base_url ({facts.config.base_url})",
         )  # fmt: skip
+    what = "answer" if failure.phase is Phase.READ else "connection"
     return error(
-        "cut", facts.name, f"breaks the connection off: {failure.message}",
+        "cut", facts.name, f"breaks the {what} off: {failure.message}",
         "the server, or a proxy or firewall before it, hangs up; some do so on hosts they do not like",
         "try again; if it stays so, try from another network",
-        *_status_page(facts),
+        *status_page(facts),
     )  # fmt: skip
 
 
@@ -304,6 +306,6 @@ def _late(facts: ProviderFacts, failure: Failure, seconds: float) -> Finding:
     why = "DNS, connecting and TLS work: it is the server that hangs, or a proxy that holds the answer back"
     return error(
         "hangs", facts.name, what, why if failure.phase in (Phase.SEND, Phase.WAIT, Phase.READ) else "",
-        *_status_page(facts),
+        *status_page(facts),
         "leave it more time: $ failsafe doctor --timeout 60",
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from failsafe.diagnosis.facts import STRAIGHT, Exchanged, ProviderFacts
 from failsafe.diagnosis.names import model_to_try, other_urls
 from failsafe.errors import ConfigError
 from failsafe.faults import Fault
+from failsafe.masking import mask
 from failsafe.models import ChatRequest, Failure
 from failsafe.providers.base import Target
 from failsafe.providers.error_body import parse_error
@@ -51,8 +52,9 @@ class Listing(NamedTuple):
 class _ListReader:
     """Reads the lists of models of all dialects; any other object counts as a list without names."""
 
-    def __init__(self, dialect: str) -> None:
-        self.name = dialect
+    def __init__(self, config: ProviderConfig) -> None:
+        self.name = config.dialect
+        self._secrets = config.keys
 
     def read(self, body: Any, target: Target) -> Listing | Failure:  # noqa: ARG002 -- as every reader is called
         if isinstance(body, Mapping) and body.get("error"):
@@ -64,7 +66,8 @@ class _ListReader:
             return Listing((), all=False, retiring={})
         if not isinstance(entries, list):
             return Failure(fault=Fault.MALFORMED, message="HTTP 200 with JSON that is no list of models")
-        named = {name: each for each in entries if isinstance(each, Mapping) and (name := _name(each))}
+        found = ((_name(each), each) for each in entries if isinstance(each, Mapping))
+        named = {name: each for name, each in found if name and mask(name, self._secrets) == name}
         whole = not isinstance(body, Mapping) or not (body.get("has_more") or body.get("nextPageToken"))
         ending = {name: str(day) for name, each in named.items() if (day := each.get("shutdown_date"))}
         return Listing(tuple(named), all=whole, retiring=ending)
@@ -151,7 +154,7 @@ class ProviderLook:
             facts = self._listed(facts, transport, deadline)
             if _leads_elsewhere(facts):
                 facts = msgspec.structs.replace(facts, better_url=self._better_url(config, deadline))
-            if self._completion:
+            if self._completion and _is_worth_asking(facts):
                 facts = msgspec.structs.replace(facts, completion=self._complete(facts, transport, deadline))
         finally:
             transport.close()
@@ -215,11 +218,11 @@ class ProviderLook:
         if isinstance(outcome, Failure):
             return msgspec.structs.replace(exchanged, failure=outcome, status=outcome.status), None
         read = read_answer(
-            outcome, _target(config, ""), key, config=config, dialect=_ListReader(config.dialect), now=exchanged.at
+            outcome, _target(config, ""), key, config=config, dialect=_ListReader(config), now=exchanged.at
         )
         if isinstance(read, Failure):
             return _refused(exchanged, outcome, read, config), None
-        return _good(exchanged, outcome), read.answer
+        return _good(exchanged, outcome, config), read.answer
 
     def _better_url(self, config: ProviderConfig, deadline: Deadline) -> str | None:
         """A base URL on the same host at which the API answers, if only to refuse the key."""
@@ -276,7 +279,7 @@ class ProviderLook:
         read = read_answer(outcome, target, key, config=config, dialect=dialect, now=exchanged.at)
         if isinstance(read, Failure):
             return _refused(exchanged, outcome, read, config)
-        return _good(exchanged, outcome)
+        return _good(exchanged, outcome, config)
 
 
 def whole_list(path: str) -> str:
@@ -297,17 +300,19 @@ def _target(config: ProviderConfig, model: str) -> Target:
     )
 
 
-def _good(exchanged: Exchanged, raw: RawAnswer) -> Exchanged:
-    return msgspec.structs.replace(exchanged, status=raw.status, headers=_kept(raw))
+def _good(exchanged: Exchanged, raw: RawAnswer, config: ProviderConfig) -> Exchanged:
+    return msgspec.structs.replace(exchanged, status=raw.status, headers=_kept(raw, config.keys))
 
 
 def _refused(exchanged: Exchanged, raw: RawAnswer, failure: Failure, config: ProviderConfig) -> Exchanged:
     said = parse_error(raw.body, lower(raw.headers).get("content-type", ""), config.keys)
-    return msgspec.structs.replace(exchanged, status=raw.status, headers=_kept(raw), failure=failure, said=said)
+    return msgspec.structs.replace(
+        exchanged, status=raw.status, headers=_kept(raw, config.keys), failure=failure, said=said
+    )
 
 
-def _kept(raw: RawAnswer) -> Mapping[str, str]:
-    return {name: value for name, value in lower(raw.headers).items() if name in _KEPT_HEADERS}
+def _kept(raw: RawAnswer, secrets: Sequence[Secret]) -> Mapping[str, str]:
+    return {name: mask(value, secrets) for name, value in lower(raw.headers).items() if name in _KEPT_HEADERS}
 
 
 def _first_hop(facts: ProviderFacts, way: Route) -> tuple[str, int]:
@@ -331,6 +336,15 @@ def _can_tunnel(way: Route) -> bool:
 
 def _of_tls(way: Route, problem: str) -> bool:
     return way.proxy is None or problem != "the proxy opened no tunnel"
+
+
+def _is_worth_asking(facts: ProviderFacts) -> bool:
+    """Whether a short answer would tell more than the list of models did."""
+    if facts.better_url is not None:
+        return False
+    failures = [each.failure for each in facts.exchanges if each.failure is not None]
+    settled = all(failure.status is None or failure.fault is Fault.AUTH for failure in failures)
+    return len(failures) < len(facts.exchanges) or not facts.exchanges or not settled
 
 
 def _leads_elsewhere(facts: ProviderFacts) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from failsafe.diagnosis.finding import Finding, error, note, warning
+from failsafe.diagnosis.finding import Finding, error, good, note, warning
 from failsafe.durations import in_words
 from failsafe.telemetry.views import BreakerRow, EventRow, ProcessRow
 
@@ -86,10 +86,7 @@ def _off(facts: StoreFacts) -> Finding:
     if facts.problem:
         return error("store-unreadable", "store", facts.problem, "nothing is recorded; calls are not affected")
     by = {"setting": "store.enabled in the settings", "FAILSAFE_STORE": "FAILSAFE_STORE=off"}.get(facts.origin, "")
-    return note(
-        "store-off", "store", f"nothing is recorded ({by or 'no usual place'})",
-        "status, cost and history have nothing to show",
-    )  # fmt: skip
+    return good("store-off", "store", f"nothing is recorded ({by or 'no usual place'})")
 
 
 def _room(facts: StoreFacts) -> Iterator[Finding]:

@@ -51,6 +51,8 @@ __all__ = [
     "FailsafeError",
     "Fallback",
     "Fault",
+    "Health",
+    "HealthMonitor",
     "Hedge",
     "HedgeConfig",
     "HedgeStats",
@@ -173,7 +175,7 @@ _HOMES = {
     ),
     "fallback": ("Fallback",),
     "faults": ("Fault",),
-    "health": ("ProviderStatus",),
+    "health": ("Health", "ProviderStatus"),
     "hedging": ("Hedge", "HedgeStats"),
     "limiter": ("RateLimiter", "RateLimiterStats"),
     "models": (
@@ -188,6 +190,7 @@ _HOMES = {
         "ToolCall",
         "Usage",
     ),
+    "monitor": ("HealthMonitor",),
     "monitoring_config": ("AlertConfig", "MonitorConfig", "ProbeConfig", "SpendConfig", "StoreConfig"),
     "policy_config": (
         "AdaptiveConcurrencyConfig",
@@ -270,7 +273,7 @@ if TYPE_CHECKING:
     )
     from failsafe.fallback import Fallback
     from failsafe.faults import Fault
-    from failsafe.health import ProviderStatus
+    from failsafe.health import Health, ProviderStatus
     from failsafe.hedging import Hedge, HedgeStats
     from failsafe.limiter import RateLimiter, RateLimiterStats
     from failsafe.models import (
@@ -285,6 +288,7 @@ if TYPE_CHECKING:
         ToolCall,
         Usage,
     )
+    from failsafe.monitor import HealthMonitor
     from failsafe.monitoring_config import AlertConfig, MonitorConfig, ProbeConfig, SpendConfig, StoreConfig
     from failsafe.policy_config import (
         AdaptiveConcurrencyConfig,

@@ -299,6 +299,11 @@ class Prober:
             permit=outcome.permit,
         )
 
+    @property
+    def breaker_state(self) -> CircuitState:
+        """The state of the breaker before the model that a completion is asked of."""
+        return self.endpoint.admission.breaker(self.model or "").state
+
     def breaker_waits(self) -> float | None:
         """Seconds until a completion could move the breaker before it; 0: now; None: never, as it is."""
         breaker = self.endpoint.admission.breaker(self.model or "")

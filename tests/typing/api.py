@@ -37,10 +37,13 @@ from failsafe import (
     Deadline,
     Fallback,
     Fault,
+    Health,
+    HealthMonitor,
     Hedge,
     HedgeConfig,
     HedgeStats,
     ModelSubstituted,
+    MonitorConfig,
     Partial,
     Permit,
     Policy,
@@ -279,6 +282,23 @@ def a_probe(router: Router) -> None:
     assert_type(probed, ProbeFinished)
     assert_type(probed.fault, Fault | None)
     router.probe()  # type: ignore[call-arg]
+
+
+def a_monitor(router: Router) -> None:
+    with HealthMonitor(router, MonitorConfig(interval=10.0)) as monitor:
+        assert_type(monitor.check("openai"), ProbeFinished)
+        assert_type(monitor.check_all(), dict[str, ProbeFinished])
+        assert_type(monitor.status(), dict[str, ProviderStatus])
+        assert_type(monitor.describe("openai"), Health)
+        assert_type(monitor.describe("openai").reasons, tuple[str, ...])
+        assert_type(monitor.get_uptime_percentage("openai", window=3600.0), float | None)
+        monitor.history("openai")[0].state.upper()
+        monitor.pause("openai", "on purpose")
+        monitor.maintenance("openai", seconds=60.0)
+        monitor.resume("openai")
+        assert_type(monitor.on_status(lambda change: change.new.upper()), Callable[[], None])
+        monitor.on_alert(lambda alert: alert.title.upper())
+    monitor.check()  # type: ignore[call-arg]
 
 
 assert_type(failsafe.__version__, str)

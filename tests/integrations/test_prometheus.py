@@ -586,7 +586,7 @@ class TestImports:
 
     @pytest.mark.parametrize(
         ("module", "package", "extra"),
-        [("prometheus", "prometheus_client", "prometheus")],
+        [("prometheus", "prometheus_client", "prometheus"), ("opentelemetry", "opentelemetry", "otel")],
     )
     def test_a_missing_extra_is_named_in_one_line(self, module: str, package: str, extra: str) -> None:
         code = f"import sys; sys.modules['{package}'] = None; import failsafe.integrations.{module}"

@@ -199,7 +199,7 @@ class Alerts:
                     self._emit(alert)
                 except Exception:
                     _logger.exception("an alert could not be recorded")
-        self._plan()
+        self._plan(after=self.config.group)
 
     def on_alert(self, listener: Callable[[Alert], object]) -> Callable[[], None]:
         """
@@ -243,10 +243,12 @@ class Alerts:
         """
         self._workers.later(0.0, partial(_look, weakref.ref(self), now))
 
-    def _plan(self) -> None:
-        """See that somebody looks when something is due."""
+    def _plan(self, after: float = 0.0) -> None:
+        """See that somebody looks when something is due, which is not within *after* seconds from now."""
         now = self._now()
         with self._lock:
+            if self._looks_at is not None and now.steady <= self._looks_at <= now.steady + after:
+                return
             due = self._grouping.next_due(now)
             if due is None or self._closed:
                 return

@@ -110,8 +110,10 @@ def _probe(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _event(row: tuple[Any, ...]) -> dict[str, Any]:
-    found = msgspec.json.decode(row[1])
-    return found if isinstance(found, dict) else {}
+    try:
+        return msgspec.json.decode(row[1], type=dict[str, Any])
+    except msgspec.DecodeError:  # a row that another program has spoiled must not hide the others
+        return {}
 
 
 _MODEL = "(SELECT name FROM models WHERE id = t.model)"

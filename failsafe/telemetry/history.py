@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 from math import inf
 
+from failsafe.monitoring_config import MonitorConfig
 from failsafe.telemetry import settling, uptime
 from failsafe.telemetry.uptime import Account
 from failsafe.telemetry.views import Span, TargetState
@@ -94,6 +95,6 @@ class History:
 
 
 def intervals(connection: sqlite3.Connection, targets: Collection[int] | None = None) -> dict[int, float]:
-    """The interval between two probes of each of *targets* (None: of all) that there is."""
+    """The interval between two probes of each of *targets* (None: of all); of one that is not there, the usual one."""
     found: dict[int, float] = dict(connection.execute("SELECT id, interval FROM targets").fetchall())
-    return found if targets is None else {target: found[target] for target in targets if target in found}
+    return found if targets is None else {target: found.get(target, MonitorConfig().interval) for target in targets}

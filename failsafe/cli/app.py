@@ -18,9 +18,21 @@ from failsafe import __version__
 from failsafe.errors import ConfigError, FailsafeError, ProviderFault, StoreUnavailable
 
 COMMANDS = (
-    "breakers", "chat", "check", "completion", "demo", "doctor", "export", "health", "history", "serve", "sim",
-    "status", "store", "tail",
-)  # fmt: skip
+    "breakers",
+    "chat",
+    "check",
+    "completion",
+    "demo",
+    "doctor",
+    "export",
+    "health",
+    "history",
+    "serve",
+    "sim",
+    "status",
+    "store",
+    "tail",
+)
 """Each is the command of this name in the module of this name, which is loaded when it is needed."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

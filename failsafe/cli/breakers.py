@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,10 +23,12 @@ from failsafe.cli.status_view import BREAKER_STYLES, state_of_breaker
 from failsafe.cli.store_access import Followed, file_of, readable, store_options
 from failsafe.cli.times import LENGTH, rough, stamp
 from failsafe.clock import SYSTEM_CLOCK
+from failsafe.events import CircuitState
 from failsafe.telemetry import commands, database
 from failsafe.telemetry.reader import StoreReader
 from failsafe.telemetry.views import BreakerRow, ProcessRow
 
+_WIDE = 100
 _TURN = 0.1
 """Seconds between two looks for answers."""
 
@@ -68,20 +70,30 @@ def list_breakers(providers: tuple[str, ...], path: Path | None, store_path: Pat
     elif not rows:
         click.echo("no breaker of such a name is in a running program" if found else "no running program has a breaker")
     elif in_terminal():
-        Console(highlight=False).print(_table(rows, now))
+        console = Console(highlight=False)
+        console.print(_picture(rows, now, console.width))
     else:
         for row in rows:
             click.echo(_line(row, now))
 
 
-def _table(rows: Sequence[BreakerRow], now: float) -> Table:
+def _picture(rows: Sequence[BreakerRow], now: float, width: int) -> RenderableType:
+    """A table; where there is no room for reasons, they follow it."""
+    wide = width >= _WIDE
+    told = [] if wide else [row for row in rows if row.reason and row.state != CircuitState.CLOSED]
+    reasons = [Text(f"{clean(row.name)} of {row.pid}: {clean(row.reason)}", "dim") for row in told]
+    return Group(_table(rows, now, wide=wide), *reasons)
+
+
+def _table(rows: Sequence[BreakerRow], now: float, *, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("breaker", no_wrap=True, overflow="ellipsis")
     table.add_column("state", no_wrap=True)
     table.add_column("for", justify="right", no_wrap=True)
     table.add_column("opened", justify="right", no_wrap=True)
     table.add_column("process", no_wrap=True, overflow="ellipsis")
-    table.add_column("reason", overflow="fold", ratio=1)
+    if wide:
+        table.add_column("reason", overflow="fold", ratio=1)
     for row in rows:
         state = state_of_breaker(row.state, row.streak, row.threshold, row.retry_at, now)
         table.add_row(
@@ -90,7 +102,7 @@ def _table(rows: Sequence[BreakerRow], now: float) -> Table:
             rough(now - row.changed_at),
             f"{row.opened}x",
             f"{row.pid} {clean(row.program)}",
-            Text(clean(row.reason), "dim"),
+            *((Text(clean(row.reason), "dim"),) if wide else ()),
         )
     return table
 

@@ -42,7 +42,7 @@ def check(path: Path | None, live: bool, timeout: float, as_json: bool) -> None:
         asked = [provider for provider in config.providers if provider.enabled]
         if sys.stderr is not None and sys.stderr.isatty():
             click.echo(f"asking {', '.join(provider.name for provider in asked)} ...", err=True)
-        findings += ask_all(asked, timeout)
+        findings += ask_all(asked, timeout, config.store)
     if as_json:
         click.echo(msgspec.json.encode([finding._asdict() for finding in findings]))
     else:

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from failsafe.cli.demo_scenario import DEADLINE, PROMPTS, act_at, settings, steps
 from failsafe.cli.demo_traffic import Client, the_plain_way, with_failsafe
-from failsafe.cli.demo_view import account, picture, standing
+from failsafe.cli.demo_view import account, figures, picture, standing
 from failsafe.cli.numbers import Finite
-from failsafe.cli.output import can_redraw
+from failsafe.cli.output import can_redraw, flush, print_json
 from failsafe.cli.signals import until_stopped
 from failsafe.clock import SYSTEM_CLOCK
 from failsafe.events import Event, StateChanged
@@ -31,7 +31,8 @@ _TICK = 0.05
 @click.option("--seconds", type=Finite(4, 600), default=24.0, show_default=True, help="How long the play is.")
 @click.option("--rate", type=Finite(0.5, 50), default=8.0, show_default=True, help="Prompts a second.")
 @click.option("--plain", is_flag=True, help="Print lines instead of a live picture.")
-def demo(seconds: float, rate: float, plain: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each act, each move and the account.")
+def demo(seconds: float, rate: float, plain: bool, as_json: bool) -> None:
     """
     Rehearse an outage: no key and no network is needed.
 
@@ -42,11 +43,16 @@ def demo(seconds: float, rate: float, plain: bool) -> None:
     with FakeCloud.of("openai", "anthropic", "gemini") as cloud, Router(settings(cloud, seconds)) as router:
         play = _Play(router, cloud, seconds, rate)
         with until_stopped() as stopped:
-            if plain or not can_redraw():
+            if as_json:
+                play.run_in_json(stopped)
+            elif plain or not can_redraw():
                 play.run_in_lines(stopped)
             else:
                 play.run_live(stopped)
-        click.echo(account(router, play.guarded, play.unguarded))
+        if as_json:
+            print_json(figures(router, play.guarded, play.unguarded))
+        else:
+            click.echo(account(router, play.guarded, play.unguarded))
     sys.exit(1 if play.guarded.score().failed else 0)
 
 
@@ -96,6 +102,17 @@ class _Play:
         end()
         click.echo()
 
+    def run_in_json(self, stopped: threading.Event) -> None:
+        """Play it with a line of JSON for each act and each breaker's move."""
+        end = self._router.on_event(_print_move_as_json, sync=True)
+        shown = ""
+        for moment in self._moments(stopped):
+            if moment.title != shown:
+                print_json({"act": moment.title, "elapsed": round(moment.elapsed, 3)})
+                flush()
+                shown = moment.title
+        end()
+
     def _moments(self, stopped: threading.Event) -> Iterator[_Moment]:
         """Send the prompts when they are due, and wait for their calls to end."""
         self._cloud.schedule(steps(self._seconds))
@@ -122,6 +139,11 @@ class _Play:
         for client in (self.guarded, self.unguarded):
             client.finish()
         yield last
+
+
+def _print_move_as_json(event: Event) -> None:
+    if isinstance(event, StateChanged):
+        print_json({"breaker": event.name, "old": event.old, "new": event.new, "reason": event.reason})
 
 
 def _print_move(event: Event) -> None:

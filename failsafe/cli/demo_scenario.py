@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from failsafe.config import ProviderConfig, RouterConfig
+from failsafe.monitoring_config import StoreConfig
 from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.sim import BEHAVIOURS, Behaviour, FakeCloud
 
@@ -77,4 +78,5 @@ def settings(cloud: FakeCloud, seconds: float) -> RouterConfig:
         aliases={"fast": MODELS},
         timeout=DEADLINE,
         breaker=CircuitBreakerConfig(failure_threshold=3, success_threshold=2, timeout=min(1.5, seconds / 16)),
+        store=StoreConfig(enabled=False),  # what is played has no place in the history of what was real
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.panel import Panel
@@ -101,6 +102,30 @@ def standing(guarded: Client, plain: Client) -> str:
         f"so far {ours.answered} of {ours.sent} answered and {ours.lost} lost; "
         f"the plain client: {theirs.answered} and {theirs.lost} lost"
     )
+
+
+def figures(router: Router, guarded: Client, plain: Client) -> dict[str, Any]:
+    """The account at the end in figures, for programs."""
+    return {
+        "with_failsafe": _figures(guarded),
+        "without": _figures(plain),
+        "deadline": DEADLINE,
+        "opened": {name: stats.opened for name, stats in router.breakers.stats().items()},
+    }
+
+
+def _figures(client: Client) -> dict[str, Any]:
+    score = client.score()
+    return {
+        "sent": score.sent,
+        "answered": score.answered,
+        "lost": score.lost,
+        "slowest": round(score.slowest, 3),
+        "failed": [
+            {"call": call.number, "seconds": round(call.seconds, 3), "error": call.error or "late"}
+            for call in score.failed
+        ],
+    }
 
 
 def account(router: Router, guarded: Client, plain: Client) -> str:

@@ -90,7 +90,7 @@ def _span(wanted: Extract, began: float | None, ended: float | None) -> tuple[ob
 @contextmanager
 def _opened(output: Path | None, force: bool) -> Iterator[IO[bytes]]:
     if output is None:
-        yield click.get_binary_stream("stdout")
+        yield sys.stdout.buffer
         return
     with new_file(output, replace=force) as file:
         yield file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,9 @@ Row = Sequence[Any]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001 -- as spreadsheets take them
 """What makes a spreadsheet run a cell's text (owasp.org/www-community/attacks/CSV_Injection)."""
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters but for the end of a line and the tabulator."""
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _ROW_GROUP = 100_000
@@ -50,7 +54,8 @@ class Csv:
     """
     RFC 4180 with a line of names; what is not known is an empty cell.
 
-    Text that a spreadsheet would take for a formula begins with an apostrophe: providers write some of it.
+    Text that a spreadsheet would take for a formula begins with an apostrophe, as providers write some of it; control
+    characters are blanks.
     """
 
     def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
@@ -77,8 +82,9 @@ class Csv:
 
 
 def harmless(text: str) -> str:
-    """*text* as a cell that no spreadsheet runs."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """*text* as a cell that no spreadsheet runs, and no terminal."""
+    shown = _CONTROLS.sub(" ", text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 _CELLS: Mapping[Kind, Callable[[Any], Any]] = {

@@ -12,6 +12,7 @@ from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.deadline import CancelToken
 from failsafe.diagnosis import settings
 from failsafe.errors import CallFailed, FailsafeError
+from failsafe.monitoring_config import StoreConfig
 from failsafe.policy_config import RetryConfig
 from failsafe.router import Router
 
@@ -32,26 +33,26 @@ def inspect(config: RouterConfig, today: date) -> Iterator[Finding]:
         yield Finding(str(found.level), found.subject, found.found)
 
 
-def ask_all(providers: Sequence[ProviderConfig], timeout: float) -> list[Finding]:
+def ask_all(providers: Sequence[ProviderConfig], timeout: float, store: StoreConfig | None = None) -> list[Finding]:
     """
-    Ask each of *providers* for one short answer, all at once, each within *timeout* seconds.
+    Ask each of *providers* for one short answer, all at once, each within *timeout* seconds; recorded in *store*.
 
     An interruption ends the calls under way as well.
     """
     cancel = CancelToken()
     with ThreadPoolExecutor(min(len(providers), _AT_ONCE), thread_name_prefix="failsafe-check") as pool:
         try:
-            return list(pool.map(lambda provider: _ask(provider, timeout, cancel), providers))
+            return list(pool.map(lambda provider: _ask(provider, timeout, store or StoreConfig(), cancel), providers))
         except BaseException:
             cancel.cancel()
             raise
 
 
-def _ask(provider: ProviderConfig, timeout: float, cancel: CancelToken) -> Finding:
+def _ask(provider: ProviderConfig, timeout: float, store: StoreConfig, cancel: CancelToken) -> Finding:
     model = cheapest_model(provider)
     if model is None:
         return Finding("warning", provider.name, "was not asked: no model of its is known; list them as models = [...]")
-    alone = RouterConfig(providers=[provider], retry=RetryConfig(max_retries=0))
+    alone = RouterConfig(providers=[provider], retry=RetryConfig(max_retries=0), store=store)
     with Router(alone) as router:
         try:
             reply = router.chat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 from rich.text import Text
@@ -100,8 +101,8 @@ def strip(spans: Sequence[Span], began: float, ended: float, cells: int, marks: 
         badness = _BADNESS.index(span.state)
         for cell in range(first, last + 1):
             worst[cell] = max(worst[cell], badness)
-    states = [_BADNESS[each] for each in worst]
-    return Text.assemble(*((marks[state], STATE_STYLES.get(state, "dim")) for state in states))
+    runs = [(_BADNESS[badness], len(list(run))) for badness, run in groupby(worst)]
+    return Text.assemble(*((marks[state] * length, STATE_STYLES.get(state, "dim")) for state, length in runs))
 
 
 def _axis(began: float, ended: float, cells: int) -> Text:

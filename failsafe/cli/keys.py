@@ -13,6 +13,13 @@ def _no_keys() -> str:
     return ""
 
 
+def _is_in_background(descriptor: int) -> bool:
+    try:
+        return os.getpgrp() != os.tcgetpgrp(descriptor)
+    except OSError:  # not this session's terminal: nothing stops anybody there
+        return False
+
+
 @contextmanager
 def pressed_keys() -> Iterator[Callable[[], str]]:
     """What was typed since it was asked last, at once; always nothing where standard input is no terminal."""
@@ -26,10 +33,10 @@ def pressed_keys() -> Iterator[Callable[[], str]]:
         yield _no_keys
         return
     descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    if os.getpgrp() != os.tcgetpgrp(descriptor):  # in the background, where a change would stop the program
+    if _is_in_background(descriptor):  # where a change would stop this program
         yield _no_keys
         return
+    before = termios.tcgetattr(descriptor)
 
     def read() -> str:
         ready, _, _ = select.select([descriptor], [], [], 0)

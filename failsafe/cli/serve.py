@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from failsafe.addresses import is_loopback, parse
-from failsafe.cli.output import let_readers_go_on
+from failsafe.cli.output import let_readers_go_on, print_json
 from failsafe.cli.settings import config_option, load
 from failsafe.cli.signals import until_stopped, wait
 from failsafe.config import RouterConfig
@@ -50,6 +50,7 @@ _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to be recognised
               help="How many requests are answered at once.")  # fmt: skip
 @click.option("--on-interrupt", type=click.Choice(["raise", "continue"]), default="raise", show_default=True,
               help="What becomes of a streamed answer that breaks off.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses and the token as JSON, not as exports.")
 @click.option("--access-log", is_flag=True, help="Write a line for each request to standard error.")
 def serve(
     path: Path | None,
@@ -60,6 +61,7 @@ def serve(
     token_env: str | None,
     threads: int,
     on_interrupt: str,
+    as_json: bool,
     access_log: bool,
 ) -> None:
     """
@@ -86,7 +88,7 @@ def serve(
             server = _listening(gateway, host, port, threads)
             try:
                 _refuse_itself(config, server)
-                _introduce(server, router, token if name is None else f"${name}", remote=not is_loopback(host))
+                _introduce(server, router, name, token, remote=not is_loopback(host), as_json=as_json)
                 wait(stopped, lambda: server.is_alive)
                 _let_end(server)
             finally:  # whatever interrupts, even the wait for the calls: the router's own end waits for them
@@ -144,12 +146,27 @@ def _refuse_itself(config: RouterConfig, server: GatewayServer) -> None:
             )
 
 
-def _introduce(server: GatewayServer, router: Router, token: str, *, remote: bool) -> None:
-    shown = f'"{token}"' if token.startswith("$") else shlex.quote(token)
-    click.echo(f"export OPENAI_BASE_URL={server.url}/v1")
-    click.echo(f"export OPENAI_API_KEY={shown}")
-    click.echo(f"export ANTHROPIC_BASE_URL={server.url}")
-    click.echo(f"export ANTHROPIC_API_KEY={shown}")
+def _introduce(
+    server: GatewayServer, router: Router, variable: str | None, token: str, *, remote: bool, as_json: bool
+) -> None:
+    """Tell where the gateway is; a token that lies in a *variable* is not shown, that variable is."""
+    if as_json:
+        print_json(
+            {
+                "openai_base_url": f"{server.url}/v1",
+                "anthropic_base_url": server.url,
+                "token": token if variable is None else None,
+                "token_env": variable,
+                "providers": router.providers,
+                "pid": os.getpid(),
+            }
+        )
+    else:
+        shown = shlex.quote(token) if variable is None else f'"${variable}"'
+        click.echo(f"export OPENAI_BASE_URL={server.url}/v1")
+        click.echo(f"export OPENAI_API_KEY={shown}")
+        click.echo(f"export ANTHROPIC_BASE_URL={server.url}")
+        click.echo(f"export ANTHROPIC_API_KEY={shown}")
     let_readers_go_on()
     if remote:
         click.echo(

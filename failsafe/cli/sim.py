@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from failsafe.checks import close_names
-from failsafe.cli.output import let_readers_go_on
+from failsafe.cli.output import let_readers_go_on, print_json
 from failsafe.cli.signals import until_stopped, wait
 from failsafe.errors import ConfigError
 from failsafe.sim import BEHAVIOURS, SUMMARIES, VENDORS, FakeCloud, FakeProvider
@@ -35,7 +35,10 @@ _LAST_PORT = 65_535
     help="The first one's port; the others take the next ones. Without it, any free ones.",
 )  # fmt: skip
 @click.option("--toml", is_flag=True, help="Print a failsafe.toml instead of variables to export.")
-def sim(providers: tuple[str, ...], list_only: bool, path: Path | None, port: int | None, toml: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead: names, dialects, addresses and keys.")
+def sim(
+    providers: tuple[str, ...], list_only: bool, path: Path | None, port: int | None, toml: bool, as_json: bool
+) -> None:
     """
     Run fake providers on this machine until Ctrl+C.
 
@@ -48,8 +51,10 @@ def sim(providers: tuple[str, ...], list_only: bool, path: Path | None, port: in
       eval "$(failsafe sim &)"                          variables, in this shell
       (umask 077; failsafe sim --toml > fakes.toml) &   a file for --config
     """  # noqa: D301 - click's mark for lines to be left as they are
+    if toml and as_json:
+        raise click.UsageError("--toml and --json are two forms of the same: choose one")
     if list_only:
-        _list()
+        _list(as_json=as_json)
         return
     if path is not None and (providers or port):
         raise click.UsageError("--file says it all: give neither names nor --port with it")
@@ -57,6 +62,8 @@ def sim(providers: tuple[str, ...], list_only: bool, path: Path | None, port: in
     with until_stopped() as stopped, _listening(cloud):
         if toml:
             click.echo(cloud.as_toml(), nl=False)
+        elif as_json:
+            print_json([_as_json(provider) for provider in cloud])
         else:
             _export(cloud)
         let_readers_go_on()
@@ -127,7 +134,19 @@ def _export(cloud: FakeCloud) -> None:
         click.echo(f"no variable leads to {', '.join(unreachable)}: use --toml", err=True)
 
 
-def _list() -> None:
+def _as_json(provider: FakeProvider) -> dict[str, str]:
+    return {
+        "name": provider.name,
+        "dialect": provider.dialect,
+        "base_url": provider.base_url,
+        "api_key": provider.key,
+    }
+
+
+def _list(*, as_json: bool) -> None:
+    if as_json:
+        print_json({"vendors": [*VENDORS], "behaviours": dict(SUMMARIES)})
+        return
     click.echo(f"vendors:\n  {', '.join(VENDORS)}\n\nbehaviours:")
     width = max(map(len, SUMMARIES))
     for name, summary in SUMMARIES.items():

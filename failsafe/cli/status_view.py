@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -27,11 +29,10 @@ NOTHING = "nothing is recorded yet: no program that uses failsafe has made a cal
 
 def picture(standing: Standing, width: int) -> RenderableType:
     """Everything, for a terminal of *width* columns."""
-    wide = width >= _WIDE
-    parts: list[RenderableType] = [_providers(standing, wide)] if standing.providers else [Text(NOTHING)]
-    if not wide and any(_is_partly_seen(each) for each in standing.providers):
-        parts.append(Text("* of the time that was observed, which is less than 99 % of it", "dim"))
-    parts += [Text(), _processes(standing, wide)]
+    parts: list[RenderableType] = [_providers(standing, width)] if standing.providers else [Text(NOTHING)]
+    if width < _WIDE and any(_is_partly_seen(each) for each in standing.providers):
+        parts.append(Text("* of the time that was observed, which is less than 99 % of all", "dim"))
+    parts += [Text(), _processes(standing, width)]
     if standing.hidden:
         parts.append(Text(hidden(standing), "dim"))
     return Group(*parts)
@@ -52,31 +53,57 @@ def headline(standing: Standing) -> Text:
     return Text.assemble((f"{shown(standing.at, standing.at)}  ", "bold"), state, ("   q quits", "dim"))
 
 
-def _providers(standing: Standing, wide: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
-    table.add_column("provider", min_width=8, overflow="ellipsis", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for title in ("up 24h", "up 30d", "p50", "p95", "errors"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("breaker", no_wrap=True, overflow="ellipsis", min_width=6)
-    table.add_column("seen", justify="right", no_wrap=True)
-    names = [each.provider for each in standing.providers]
+class _Column(NamedTuple):
+    """A column of the table of providers, and how wide a terminal must be for it."""
+
+    title: str
+    least: int
+    cell: Callable[[ProviderStanding], str | Text]
+    justify: Literal["left", "right"] = "right"
+
+
+def _providers(standing: Standing, width: int) -> Table:
+    wide = width >= _WIDE
+    window = f" {named(standing.window)}" if wide else ""
+    names = Counter(each.provider for each in standing.providers)
+    columns = (
+        _Column("provider", 0, lambda each: _name(each, alone=names[each.provider] == 1), "left"),
+        _Column("state", 0, lambda each: Text(each.state, STATE_STYLES.get(each.state, "dim")), "left"),
+        _Column("up 24h", 40, lambda each: _uptime(each.uptime_24h, each.coverage_24h, wide)),
+        _Column("up 30d", 72, lambda each: _uptime(each.uptime_30d, each.coverage_30d, wide)),
+        _Column(f"p50{window}", 78, lambda each: milliseconds(each.p50_ms)),
+        _Column(f"p95{window}", 60, lambda each: milliseconds(each.p95_ms)),
+        _Column(f"errors{window}", 50, lambda each: rate(each.error_rate)),
+        _Column("breaker", 0, lambda each: _breaker_cell(each.breaker, standing.at, wide), "left"),
+        _Column("seen", 100, lambda each: "-" if each.last_seen is None else rough(standing.at - each.last_seen)),
+    )
+    shown_columns = [column for column in columns if width >= column.least]
+    table = _table(width)
+    for column in shown_columns:
+        first = column.least == 0 and column.title == "provider"
+        table.add_column(column.title, justify=column.justify, no_wrap=True, overflow="ellipsis",
+                         min_width=None if first else len(column.title))  # fmt: skip
     for each in standing.providers:
-        name = clean(each.provider)
-        if names.count(each.provider) > 1:
-            name += f" ({clean(each.base_url)})"
-        table.add_row(
-            name,
-            Text(each.state, STATE_STYLES.get(each.state, "dim")),
-            _uptime(each.uptime_24h, each.coverage_24h, wide),
-            _uptime(each.uptime_30d, each.coverage_30d, wide),
-            milliseconds(each.p50_ms),
-            milliseconds(each.p95_ms),
-            _errors(each),
-            Text(breaker(each.breaker, standing.at), _style(each.breaker)),
-            "-" if each.last_seen is None else rough(standing.at - each.last_seen),
-        )
+        table.add_row(*(column.cell(each) for column in shown_columns))
     return table
+
+
+def _table(width: int) -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2 if width >= _WIDE else 1, 0, 0))
+
+
+def _name(each: ProviderStanding, *, alone: bool) -> str:
+    name = clean(each.provider)
+    return name if alone else f"{name} ({clean(each.base_url).partition('://')[2]})"
+
+
+def _breaker_cell(worst: BreakerStanding | None, now: float, wide: bool) -> Text:
+    return Text((breaker if wide else _short)(worst, now), _style(worst))
+
+
+def _short(worst: BreakerStanding | None, now: float) -> str:
+    """As :func:`breaker`, in a few columns: ``open, 12 s (2/4)``."""
+    return breaker(worst, now).replace("probe in ", "").replace(" of ", "/")
 
 
 def _style(breaker: BreakerStanding | None) -> str:
@@ -116,10 +143,6 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
-def _errors(each: ProviderStanding) -> str:
-    return rate(each.error_rate)
-
-
 def rate(error_rate: float | None) -> str:
     """A share of failures: ``0 %``, ``0.4 %``, ``25 %``."""
     if error_rate is None:
@@ -147,11 +170,11 @@ def state_of_breaker(state: str, streak: int, threshold: int | None, retry_at: f
     return words
 
 
-def _processes(standing: Standing, wide: bool) -> RenderableType:
+def _processes(standing: Standing, width: int) -> RenderableType:
     processes = standing.processes
     if not processes:
         return Text("no program that records is running", "dim")
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    table = _table(width)
     table.add_column("process", justify="right", no_wrap=True)
     table.add_column("program", no_wrap=True, overflow="ellipsis")
     table.add_column("host", no_wrap=True, overflow="ellipsis")

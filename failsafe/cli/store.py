@@ -64,9 +64,11 @@ def size(path: Path | None, store_path: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    oldest = "nothing" if found.oldest is None else stamp(found.oldest)
-    head = f"{megabytes(found.bytes)}, of which {megabytes(found.free_bytes)} are free; version {found.version}"
-    click.echo(f"{found.path}\n{head}; the oldest is of {oldest}")
+    oldest = "nothing is in it yet" if found.oldest is None else f"it goes back to {stamp(found.oldest)}"
+    head = (
+        f"{megabytes(found.bytes)}, of which {megabytes(found.free_bytes)} are free; version {found.version}; {oldest}"
+    )
+    click.echo(f"{found.path}\n{head}")
     _show_rows(found)
 
 

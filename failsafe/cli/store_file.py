@@ -113,9 +113,15 @@ def raw(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro", uri=True, isolation_level=None)
 
 
+def _of_this_version(path: Path) -> sqlite3.Connection:
+    """A connection that writes; never makes a store, nor brings one to another version."""
+    database.connect(path, read_only=True).close()
+    return database.connect(path)
+
+
 def shrunk(path: Path, tell: Progress, stopped: threading.Event) -> None:
     """Give what is free within the file back to the file system, step by step, while others write."""
-    with closing(database.connect(path)) as connection:
+    with closing(_of_this_version(path)) as connection:
         free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
         left = free
         while left and not stopped.is_set():
@@ -140,7 +146,7 @@ def rewritten(path: Path, tell: Progress, stopped: threading.Event) -> None:
             f"to write {path} anew takes {needed / 1e6:.0f} MB for a while, and {free / 1e6:.0f} MB are free; make "
             "room, or leave out --full"
         )
-    with closing(database.connect(path)) as connection:
+    with closing(_of_this_version(path)) as connection:
         connection.execute("PRAGMA temp_store = FILE")  # a copy of the whole has no place in memory
         connection.set_progress_handler(stopped.is_set, _INSTRUCTIONS)
         tell("writing it anew")

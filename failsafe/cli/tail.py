@@ -34,7 +34,7 @@ _AT_ONCE = 1000
 @click.option("-n", "--lines", "count", type=click.IntRange(0, 1_000_000), default=50, show_default=True, metavar="N",
               help="How many of the last events to begin with.")  # fmt: skip
 @click.option("-k", "--kind", "words", type=click.Choice([*KINDS]), multiple=True,
-              help="Only these; may be repeated.")  # fmt: skip
+              metavar="KIND", help=f"Only these; may be repeated. Of {', '.join(KINDS)}.")  # fmt: skip
 @click.option("-p", "--provider", metavar="NAME", shell_complete=complete_provider, help="Only those about this one.")
 @json_option
 def tail(

@@ -59,7 +59,7 @@ def add_process(
 
 def add_breaker(
     path: Path, name: str, state: str, *, at: float, process: int = HERE, reason: str = "",
-    retry_at: float | None = None, streak: int = 0, router: int = 1,
+    retry_at: float | None = None, streak: int = 0, router: int = 0,
 ) -> None:  # fmt: skip
     with opened(path) as connection:
         connection.execute(

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -126,22 +127,62 @@ main()
     assert done.stderr == f"failsafe: the command line needs {missing}; pip install 'failsafe-llm[cli]'\n"
 
 
+def leaves(command: click.Command) -> Iterator[click.Command]:
+    """The commands below *command*, or itself."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            yield from leaves(each)
+    else:
+        yield command
+
+
+def paths(command: click.Command, name: str = "") -> Iterator[str]:
+    """How *command* and all below it are called."""
+    yield name
+    if isinstance(command, click.Group):
+        for below, each in command.commands.items():
+            yield from paths(each, f"{name} {below}".strip())
+
+
+def section(name: str) -> str:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    return page.partition(f"## `failsafe {name}`")[2].partition("\n## ")[0]
+
+
 def test_the_page_names_every_command_and_option() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## `failsafe (\w+)`", page, re.MULTILINE)) == set(app.commands)
     for name, command in app.commands.items():
-        section = page.partition(f"## `failsafe {name}`")[2].partition("\n## ")[0]
-        options = {each for param in command.params if isinstance(param, click.Option) for each in param.opts}
-        listed = {each for line in re.findall(r"^- (`-.*?):", section, re.MULTILINE) for each in line.split("`")[1::2]}
-        assert listed == options
+        listed = {
+            each for line in re.findall(r"^- (`-.*?):", section(name), re.MULTILINE) for each in line.split("`")[1::2]
+        }
+        params = [param for leaf in leaves(command) for param in leaf.params]
+        assert listed == {each for param in params if isinstance(param, click.Option) for each in param.opts}, name
 
 
-def test_every_command_explains_itself_within_80_columns() -> None:
-    for name in ("", *app.commands):
-        result = CliRunner().invoke(app, [*name.split(), "--help"])
-        assert result.exit_code == 0
-        assert max(map(len, result.stdout.splitlines())) <= 80
-        assert "..." not in result.stdout.partition("Commands:")[2]  # no summary is cut off
+@pytest.mark.parametrize("name", ["breakers", "store"])
+def test_the_page_names_the_commands_of_a_group(name: str) -> None:
+    group = app.commands[name]
+    assert isinstance(group, click.Group)
+    assert re.findall(rf"^\| `failsafe {name} ([\w-]+)", section(name), re.MULTILINE) == [*group.commands]
+
+
+def test_every_command_answers_in_json_but_for_one() -> None:
+    silent = {
+        leaf.name
+        for command in app.commands.values()
+        for leaf in leaves(command)
+        if not any("--json" in param.opts for param in leaf.params)
+    }
+    assert silent == {"completion"}
+
+
+@pytest.mark.parametrize("name", [*paths(app)])
+def test_every_command_explains_itself_within_80_columns(name: str) -> None:
+    result = CliRunner().invoke(app, [*name.split(), "--help"])
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "..." not in result.stdout.partition("Commands:")[2]  # no summary is cut off
 
 
 def test_the_shell_can_complete_the_commands() -> None:

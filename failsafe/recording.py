@@ -10,6 +10,7 @@ from failsafe.clock import Clock
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.endpoint import Endpoint
 from failsafe.events import CommandCarriedOut
+from failsafe.monitoring_config import MonitorConfig
 from failsafe.telemetry.location import locate
 from failsafe.telemetry.reporter import Reporter
 
@@ -48,6 +49,8 @@ class Recording:
         clock: Clock,
     ) -> None:
         self.store = store
+        if config.monitor != MonitorConfig():  # a router without a word on it leaves another's in force
+            store.judge_by(config.monitor)
         self._endpoints = endpoints
         self._reporter = reporter
         self._clock = clock

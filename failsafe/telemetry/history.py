@@ -26,16 +26,23 @@ class History:
         connection: To the store, in the transaction in which all is asked.
         intervals: The targets: each one's interval between two probes, seconds.
         now: That moment, seconds since 1970-01-01 UTC.
+        config: How what is not settled yet is read; None: as whoever has settled last did.
 
     Attributes:
         now: As given.
     """
 
-    def __init__(self, connection: sqlite3.Connection, intervals: Mapping[int, float], now: float) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        intervals: Mapping[int, float],
+        now: float,
+        config: MonitorConfig | None = None,
+    ) -> None:
         self._connection = connection
         self.now = now
         self._horizon = settling.horizon_of(connection)
-        saved = settling.progress_of(connection, intervals, self._horizon)
+        saved = settling.progress_of(connection, intervals, self._horizon, config)
         self._rules = {target: rule for target, (_, rule) in saved.items()}
         self._accounts = {target: Account(rule, progress) for target, (progress, rule) in saved.items()}
         self._since: dict[int, list[Span]] = {target: [] for target in intervals}
@@ -53,7 +60,7 @@ class History:
                 settled = seen[-1].at // settling.BUCKET * settling.BUCKET + settling.BUCKET
                 self._since[target] += self._accounts[target].settle(seen, settled)
         for target, account in self._accounts.items():
-            self._since[target] += [*account.settle((), end), *account.so_far(self.now)]
+            self._since[target] += [*account.settle((), end), *account.so_far(end)]
 
     def streak(self, target: int) -> int:
         """Failures of *target* since its last answer."""
@@ -61,9 +68,8 @@ class History:
 
     def state(self, target: int, at: float) -> TargetState:
         """How *target* was right before a moment, or is now if that has not come yet."""
-        ended = min(at, self.now)
-        tiles = self.spans(target, ended - _MOMENT, ended)
-        return tiles[-1].state if tiles else TargetState.UNKNOWN
+        began = self.now if at >= self.now else at - _MOMENT
+        return self._tiles(target, began, began + _MOMENT, known_until=self.now + _MOMENT)[-1].state
 
     def downtimes(self, target: int, began: float, ended: float) -> list[Span]:
         """The times in which *target* was down and that touch a window, whole: also what lies outside of it."""
@@ -75,14 +81,16 @@ class History:
 
     def spans(self, target: int, began: float, ended: float) -> list[Span]:
         """How *target* was in a window, without a gap; what has not come yet is unknown."""
+        return self._tiles(target, began, ended, known_until=self.now)
+
+    def _tiles(self, target: int, began: float, ended: float, known_until: float) -> list[Span]:
         watch = settling.watch_of(self._connection, began, ended)
-        return uptime.tiled(self.observed(target, began, ended), settling.watch_for(watch, target), began, ended)
+        observed = uptime.clipped(self.observed(target, began, ended), began, known_until)
+        return uptime.tiled(observed, settling.watch_for(watch, target), began, ended)
 
     def observed(self, target: int, began: float, ended: float) -> list[Span]:
-        """What was observed of *target* and touches a window, up to now; times that come before that left out."""
-        ended = min(ended, self.now)
-        spans = uptime.merged([*self._settled(target, began, ended), *self._since[target]])
-        return uptime.clipped(spans, -inf, ended)
+        """What was observed of *target* from a window on; times that come before that left out."""
+        return uptime.merged([*self._settled(target, began, ended), *self._since[target]])
 
     def _settled(self, target: int, began: float, ended: float) -> list[Span]:
         rows = self._connection.execute(

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from failsafe.clock import SYSTEM_CLOCK, Clock
+from failsafe.monitoring_config import MonitorConfig
 from failsafe.telemetry import bookkeeping, breakdowns, feed, registers, tallies, uptime
 from failsafe.telemetry.bookkeeping import Spending
 from failsafe.telemetry.feed import Cursor, Wanted
@@ -72,20 +73,26 @@ class StoreReader:
     Make one with :meth:`open`.
     """
 
-    def __init__(self, snapshots: Snapshots, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, snapshots: Snapshots, clock: Clock = SYSTEM_CLOCK, monitor: MonitorConfig | None = None) -> None:
         self._snapshots = snapshots
         self._clock = clock
+        self._monitor = monitor
         self._spending = Spending(clock)
 
     @classmethod
-    def open(cls, path: str | Path, *, clock: Clock = SYSTEM_CLOCK) -> Self:
+    def open(cls, path: str | Path, *, clock: Clock = SYSTEM_CLOCK, monitor: MonitorConfig | None = None) -> Self:
         """
         A reader of the file at *path*.
+
+        Args:
+            path: The file.
+            clock: What the time is.
+            monitor: How the last minute is read, which is not settled yet; None: as the minutes before.
 
         Raises:
             StoreUnavailable: It is not there, cannot be read, or is of another version.
         """
-        return cls(FileSnapshots(Path(path)), clock)
+        return cls(FileSnapshots(Path(path)), clock, monitor)
 
     @classmethod
     def over(
@@ -94,9 +101,10 @@ class StoreReader:
         lock: AbstractContextManager[object] | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        monitor: MonitorConfig | None = None,
     ) -> Self:
         """A reader of a store in memory, over the *connection* of whoever writes; *lock* is held while it is used."""
-        return cls(SharedSnapshots(connection, threading.RLock() if lock is None else lock), clock)
+        return cls(SharedSnapshots(connection, threading.RLock() if lock is None else lock), clock, monitor)
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -121,9 +129,8 @@ class StoreReader:
         return inf if ended >= self._clock.time() else ended
 
     def _history(self, connection: sqlite3.Connection, targets: Iterable[int] | None) -> History:
-        return History(
-            connection, intervals(connection, None if targets is None else list(targets)), self._clock.time()
-        )
+        known = intervals(connection, None if targets is None else list(targets))
+        return History(connection, known, self._clock.time(), self._monitor)
 
     # Providers.
 
@@ -255,7 +262,7 @@ class StoreReader:
 
         def look(connection: sqlite3.Connection) -> LastOutcomes:
             tally = tallies.tallies(connection, moment - seconds, inf, target_id).get(target_id) or Tally()
-            history = History(connection, intervals(connection, [target_id]), moment)
+            history = History(connection, intervals(connection, [target_id]), moment, self._monitor)
             called, probed = registers.last_call(connection, target_id), registers.last_probe(connection, target_id)
             latest = max(filter(None, (called, probed)), default=None)
             return LastOutcomes(

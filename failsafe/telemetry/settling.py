@@ -78,20 +78,23 @@ def horizon_of(connection: sqlite3.Connection) -> float:
 
 
 def progress_of(
-    connection: sqlite3.Connection, targets: Mapping[int, float], horizon: float
+    connection: sqlite3.Connection, targets: Mapping[int, float], horizon: float, config: MonitorConfig | None
 ) -> dict[int, tuple[Progress, UptimeRule]]:
     """
-    Where each target's account stands at *horizon*, and the rule by which it was kept.
+    Where each target's account stands at *horizon*, and the rule by which to go on.
 
     Args:
         connection: To the store.
         targets: Each one's interval between two probes, seconds.
         horizon: The store's.
+        config: How observations are read; None: as whoever has settled last did.
     """
     saved = dict(connection.execute("SELECT target, pending FROM uptime").fetchall())
     found: dict[int, tuple[Progress, UptimeRule]] = {}
     for target, interval in targets.items():
         progress, rule = _decoded(saved.get(target)) or (Progress(), UptimeRule.of(MonitorConfig(), interval))
+        if config is not None:
+            rule = UptimeRule.of(config, interval)
         found[target] = (msgspec.structs.replace(progress, horizon=max(progress.horizon, horizon)), rule)
     return found
 
@@ -184,11 +187,11 @@ def _settle_rows(
     goal: float,
     config: MonitorConfig,
 ) -> None:
-    rules = {target: UptimeRule.of(config, interval) for target, interval in targets.items()}
-    progress = progress_of(connection, targets, horizon)
+    standing = progress_of(connection, targets, horizon, config)
+    rules = {target: rule for target, (_, rule) in standing.items()}
     seen = observations_by_target(rows, rules, watch_of(connection, horizon, goal))
-    for target, rule in rules.items():
-        account = Account(rule, progress[target][0])
+    for target, (progress, rule) in standing.items():
+        account = Account(rule, progress)
         spans = account.settle(seen.get(target, ()), goal)
         _write_spans(connection, target, spans)
         connection.execute(

@@ -28,7 +28,7 @@ from failsafe import forking, threads
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.errors import StoreUnavailable
 from failsafe.events import Event
-from failsafe.monitoring_config import StoreConfig
+from failsafe.monitoring_config import MonitorConfig, StoreConfig
 from failsafe.signal_safe import SignalSafeEvent
 from failsafe.telemetry import database
 from failsafe.telemetry.location import locate
@@ -70,6 +70,7 @@ class Store:
         self.path = path
         self.config = config or StoreConfig()
         self._clock = clock
+        self._monitor: MonitorConfig | None = None
         self._recorders = 0  # guarded by _lock
         self._lost = 0  # guarded by _lock
         self._start_afresh(())
@@ -79,6 +80,7 @@ class Store:
         self._lock = threading.RLock()  # a finalizer may release a recorder while this thread holds it
         self.process_id = (int.from_bytes(os.urandom(6), "big") >> 1) or 1
         self._writer = Writer(self.path, self.config, self._clock, self.process_id, listeners)
+        self._writer.monitor = self._monitor
         self._queue = self._writer.queue
         self._wake = SignalSafeEvent()
         self._hurry = SignalSafeEvent()
@@ -207,6 +209,14 @@ class Store:
         self._wake.set()
         self._hurry.set()
 
+    def judge_by(self, monitor: MonitorConfig) -> None:
+        """
+        Reckon uptime as *monitor* says, from now on; what is settled stays as it is.
+
+        Of several in one process, the last word counts; of several processes, that of the one whose turn it is.
+        """
+        self._monitor = self._writer.monitor = monitor
+
     def reader(self) -> StoreReader:
         """
         What reads: the file, or what is in memory while the file cannot be used.
@@ -218,9 +228,9 @@ class Store:
         with writer.memory_lock:
             memory = writer.open_memory() if self.path is None else writer.memory
         if memory is not None:
-            return StoreReader.over(memory, writer.memory_lock, clock=self._clock)
+            return StoreReader.over(memory, writer.memory_lock, clock=self._clock, monitor=self._monitor)
         assert self.path is not None  # noqa: S101 -- a store without a file is in memory
-        return StoreReader.open(self.path, clock=self._clock)
+        return StoreReader.open(self.path, clock=self._clock, monitor=self._monitor)
 
     def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """

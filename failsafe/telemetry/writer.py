@@ -19,7 +19,7 @@ from typing import NamedTuple
 from failsafe.clock import Clock
 from failsafe.errors import StoreUnavailable
 from failsafe.events import Event
-from failsafe.monitoring_config import StoreConfig
+from failsafe.monitoring_config import MonitorConfig, StoreConfig
 from failsafe.telemetry import commands, database, leases, retention, settling
 from failsafe.telemetry.batch import Batch
 from failsafe.telemetry.commands import Command
@@ -78,6 +78,7 @@ class Writer:
         queue: What waits to be written; single operations on it are atomic under the GIL.
         degraded: Why the file cannot be used at present, or None.
         dropped: Events that were lost.
+        monitor: How uptime is reckoned; None: as a monitor does by default.
         memory: The store in memory that is read while there is no file, or None; under ``memory_lock``.
     """
 
@@ -106,6 +107,7 @@ class Writer:
         self._held = 0  # events in _unwritten
         self._retry_at = 0.0
         self._retries = 0
+        self.monitor: MonitorConfig | None = None
         self._due = {"heartbeat": 0.0, "commands": 0.0, "settle": 0.0, "tidy": 0.0}
         self._version_seen: int | None = None
         self._told = False
@@ -190,6 +192,7 @@ class Writer:
             batch.write(connection, self.process, now)
             self._unwritten.popleft()
             self._held -= batch.events
+            retention.make_room(connection, self._config)  # whoever fills the file makes room in it
 
     def _attempt(self, work: Callable[[sqlite3.Connection], None]) -> bool:
         """Do *work* on the file; whether it succeeded. A damaged file is replaced, and the work tried once more."""
@@ -329,7 +332,7 @@ class Writer:
         if self._is_due("commands", _COMMANDS, now):
             self._carry_out(now)
         if self._is_due("settle", _SETTLE, now):
-            self._attempt_locked(lambda connection: settling.settle(connection, self.process, now))
+            self._attempt_locked(lambda connection: settling.settle(connection, self.process, now, self.monitor))
 
     def _is_due(self, what: str, every: float, now: float) -> bool:
         if 0 <= now - self._due[what] < every:

@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
 from math import inf
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe import MonitorConfig
+from failsafe import AllProvidersFailed, MonitorConfig, RetryConfig, StoreConfig
 from failsafe.clock import Clock
 from failsafe.faults import Fault
 from failsafe.telemetry import database, leases, settling, uptime
 from failsafe.telemetry.history import History, intervals
 from failsafe.telemetry.reader import StoreReader
 from failsafe.telemetry.uptime import Observation, Outcome, UptimeRule
-from failsafe.testing import FakeClock
+from failsafe.testing import FakeClock, ScriptedProvider, answer, failing, scripted_router
 from tests.telemetry.past import NOON, PROCESS, Past, every_30_s
 
 RULE = UptimeRule()
@@ -333,3 +334,34 @@ def test_times_without_an_end_last(connection: sqlite3.Connection, past: Past) -
     past.watched("paused", 0, None)
     [span] = settling.watch_for(settling.watch_of(connection, NOON + 10, NOON + 20), 1)
     assert (span.began, span.ended, span.state) == (NOON, inf, uptime.PAUSED)
+
+
+def test_a_reader_may_have_a_rule_of_its_own_for_what_is_not_settled(
+    connection: sqlite3.Connection, past: Past
+) -> None:
+    past.answered(*every_30_s(0, 300))
+    settle(connection, 300)
+    past.failed(330)
+    reader = StoreReader.over(connection, clock=at(340), monitor=MonitorConfig(confirm=1))
+    assert reader.spans(past.target(), NOON + 320, NOON + 340)[-1].state is uptime.DOWN
+
+
+def test_a_router_says_how_uptime_is_reckoned_in_its_store(tmp_path: Path) -> None:
+    clock = FakeClock(wall=NOON)
+    server = ScriptedProvider("a", answer(), failing(Fault.SERVER), max_retries=0)
+    with scripted_router(
+        server,
+        clock=clock,
+        retry=RetryConfig(max_retries=0),
+        store=StoreConfig(path=str(tmp_path / "store.db")),
+        monitor=MonitorConfig(confirm=1),
+    ) as router:
+        router.chat("hi", model="gpt-4.1")
+        clock.advance(30)
+        with pytest.raises(AllProvidersFailed):
+            router.chat("hi", model="gpt-4.1", timeout=5)
+        assert router.store is not None
+        assert router.store.flush(10)
+        with router.store.reader() as reader:
+            [found] = reader.overview(NOON, clock.time())
+            assert found.state is uptime.DOWN

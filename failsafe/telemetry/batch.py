@@ -8,7 +8,7 @@ therefore holds no number that a database has given; those are looked up as it i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,6 +37,7 @@ from failsafe.telemetry.records import Source, Target
 from failsafe.telemetry.rollups import Identity, Span, Tally
 from failsafe.telemetry.rows import Absurd, BreakerLook, Row
 from failsafe.telemetry.schema import ROLLUPS
+from failsafe.telemetry.texts import CallTexts
 
 _SHORTEST = ROLLUPS[0]
 _QUARTER = 900
@@ -77,6 +78,7 @@ class Batch:
         self._attempts: dict[tuple[Target, str], list[Row]] = {}
         self._calls: dict[tuple[Target | None, str | None], list[Row]] = {}
         self._probes: dict[Target, list[Row]] = {}
+        self._texts: list[Row] = []
         self._rare: list[tuple[Target | None, Row]] = []
         self._alerts: list[tuple[Target | None, Row]] = []
         self._breakers: list[tuple[Target, Row, str]] = []
@@ -162,6 +164,9 @@ class Batch:
             group = self._calls[target and self._about(target), model] = []
         group.append(row)
 
+    def _add_texts(self, _source: Source, event: CallTexts, at: float) -> None:
+        self._texts.append(rows.texts_row(event, at))
+
     def _add_probe(self, source: Source, event: ProbeFinished, at: float) -> None:
         target, fault = source.target(event.provider), event.fault
         row, outcome = rows.probe_row(event, at), outcome_of(fault, blamed=event.blamed)
@@ -220,6 +225,7 @@ class Batch:
         AttemptFinished: _add_attempt,
         CallFinished: _add_call,
         CallStarted: _pass_over,
+        CallTexts: _add_texts,
         ProbeFinished: _add_probe,
         StateChanged: _add_state,
         PutOff: _add_rare,
@@ -280,6 +286,7 @@ class Batch:
         for target, group in self._probes.items():
             probed = process, numbers.target(target)
             connection.executemany(statements.PROBES, [probed + row for row in group])
+        _many(connection, statements.TEXTS, [(process, *row) for row in self._texts])
 
     def _write_rare(self, connection: sqlite3.Connection, process: int, numbers: Numbers) -> None:
         for statement, entries in ((statements.EVENTS, self._rare), (statements.ALERTS, self._alerts)):
@@ -312,8 +319,7 @@ class Batch:
     def _leave_out_unfit(self) -> bool:
         """Leave out the rows that SQLite cannot hold; whether there were any."""
         before = self.refused
-        groups: Iterable[list[Row]] = [*self._attempts.values(), *self._calls.values(), *self._probes.values()]
-        for group in groups:
+        for group in (*self._attempts.values(), *self._calls.values(), *self._probes.values(), self._texts):
             group[:] = self._fit(group, lambda row: row)
         self._rare = self._fit(self._rare, lambda entry: entry[1])
         self._alerts = self._fit(self._alerts, lambda entry: entry[1])

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from operator import sub
 
@@ -56,8 +56,10 @@ class Histogram:
         self.counts: dict[int, int] = {} if counts is None else counts
 
     @classmethod
-    def of(cls, latencies: Iterable[float]) -> Histogram:
+    def of(cls, latencies: Sequence[float]) -> Histogram:
         """The histogram of *latencies*, milliseconds."""
+        if len(latencies) == 1:
+            return cls({bucket(latencies[0]): 1})
         log, scale, shift, least, most = math.log, _SCALE, _SHIFT, LEAST_MS, MOST_MS
         return cls(
             Counter([int(log(ms) * scale + shift) if least < ms < most else _at_the_end(ms) for ms in latencies])
@@ -124,6 +126,8 @@ def _at_the_end(ms: float) -> int:
 
 
 def _encode(counts: Mapping[int, int]) -> bytes:
+    if len(counts) == 1:
+        return to_varints(next(iter(counts.items())))
     indices = sorted(counts)
     numbers = [0] * (2 * len(indices))
     numbers[::2] = map(sub, indices, [0, *indices])

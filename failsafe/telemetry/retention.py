@@ -148,7 +148,8 @@ def _give_back(connection: sqlite3.Connection, config: StoreConfig) -> bool:
     spare = min(free, too_many)
     if spare <= 0:
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({min(spare, _PAGES)})").fetchall()
+    # One page a step, without a row: execute() would take the first step alone.
+    connection.executescript(f"PRAGMA incremental_vacuum({min(spare, _PAGES)})")
     return _pages(connection)[1] < pages and spare > _PAGES
 
 

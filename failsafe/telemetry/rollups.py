@@ -46,6 +46,8 @@ class Streams(NamedTuple):
 
     def merged(self, other: Streams) -> Streams:
         """Both together."""
+        if not self.answers or not other.answers:
+            return self if self.answers else other
         return Streams(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     def to_bytes(self) -> bytes | None:
@@ -130,7 +132,7 @@ class Tally:
             slow=slow,
             first=self.first,
             latency=sum(latencies),
-            counts=Histogram.of(latencies).counts,
+            counts=Histogram.of(latencies).counts if latencies else {},
             streams=_sum(self.streams) if self.streams else _NONE,
         )
 
@@ -160,7 +162,7 @@ class Span:
         slow: int,
         first: float,
         latency: float,
-        counts: Mapping[int, int],
+        counts: dict[int, int],
         streams: Streams,
     ) -> None:
         self.answered = answered
@@ -176,8 +178,9 @@ class Span:
 
     def merged(self, other: Span) -> Span:
         """Both together."""
-        counts = Histogram(dict(self._counts))
-        counts.merge(Histogram(dict(other._counts)))
+        counts = dict(self._counts)
+        for index, count in other._counts.items():
+            counts[index] = counts.get(index, 0) + count
         return Span(
             answered=self.answered + other.answered,
             failed=self.failed + other.failed,
@@ -186,14 +189,14 @@ class Span:
             slow=self.slow + other.slow,
             first=min(self.first, other.first),
             latency=self.latency + other.latency,
-            counts=counts.counts,
+            counts=counts,
             streams=self.streams.merged(other.streams),
         )
 
     def row(self, at: int, target: int) -> tuple[object, ...]:
         """The row of the span that begins at *at*, in the order of the table's columns."""
         if self._row is None:
-            self._row = round(self.latency), Histogram(dict(self._counts)).to_bytes() or None, self.streams.to_bytes()
+            self._row = round(self.latency), Histogram(self._counts).to_bytes() or None, self.streams.to_bytes()
         return (
             at, target, self.answered, self.failed, self.excused, self.other, self.slow,
             int((self.first - at) * 1000), *self._row,

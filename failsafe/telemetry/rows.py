@@ -14,6 +14,7 @@ import msgspec
 
 from failsafe.events import Alert, AttemptFinished, CallFinished, CircuitState, Event, ProbeFinished, StateChanged
 from failsafe.masking import mask
+from failsafe.telemetry.texts import CallTexts
 
 Row = tuple[Any, ...]
 
@@ -119,6 +120,12 @@ def probe_row(event: ProbeFinished, at: float) -> Row:
     )  # fmt: skip
 
 
+def texts_row(event: CallTexts, at: float) -> Row:
+    """The row of ``texts``; they were masked and cut where they were taken."""
+    answer = event.answer
+    return at, text(event.call_id), encodable(event.prompt), None if answer is None else encodable(answer)
+
+
 def event_row(event: Event, at: float) -> Row:
     """The row of ``events``; every text in it is masked."""
     changes = {name: masked(value) for name in event.__struct_fields__ if type(value := getattr(event, name)) is str}
@@ -159,11 +166,12 @@ def text(value: str) -> str:
     """*value*, which was masked where it came from, cut to what is kept and fit to be stored."""
     if value.__class__ is not str:
         raise Absurd
-    return value if len(value) <= LONGEST_TEXT and value.isascii() else _encodable(value)
+    return value if len(value) <= LONGEST_TEXT and value.isascii() else encodable(value[:LONGEST_TEXT])
 
 
-def _encodable(value: str) -> str:
-    return value[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+def encodable(value: str) -> str:
+    """*value* without what cannot be stored: halves of characters, as UTF-16 has them."""
+    return value.encode("utf-8", "replace").decode()
 
 
 def masked(value: str) -> str:

@@ -31,6 +31,7 @@ CALLS = _insert(
     "at", "call", "asked", "error", "attempts", "latency", "tag", "maybe_billed",
 )  # fmt: skip
 PROBES = _insert("probes", "process", "target", "at", "kind", "fault", "status", "latency", "flags", "message")
+TEXTS = _insert("texts", "process", "at", "call", "prompt", "answer")
 EVENTS = _insert("events", "process", "target", "at", "kind", "data")
 ALERTS = _insert("alerts", "process", "target", "at", "rule", "severity", "title", "message", "resolves")
 

@@ -44,6 +44,7 @@ __all__ = [
     "ConfigError",
     "ContentFiltered",
     "ContextWindowExceeded",
+    "CostRow",
     "Deadline",
     "DeadlineExceeded",
     "EmbedReply",
@@ -57,6 +58,7 @@ __all__ = [
     "HedgeConfig",
     "HedgeStats",
     "InvalidRequest",
+    "Ledger",
     "Misconfigured",
     "ModelNotFound",
     "ModelSubstituted",
@@ -95,6 +97,8 @@ __all__ = [
     "SkipReason",
     "Slot",
     "SpendConfig",
+    "SpendLimitReached",
+    "SpendStatus",
     "StateChanged",
     "StatusChanged",
     "StoreConfig",
@@ -151,6 +155,7 @@ _HOMES = {
         "RateLimitReached",
         "RateLimited",
         "RouterClosed",
+        "SpendLimitReached",
         "StoreUnavailable",
         "StreamInterrupted",
         "TooManyAbandoned",
@@ -177,6 +182,7 @@ _HOMES = {
     "faults": ("Fault",),
     "health": ("Health", "ProviderStatus"),
     "hedging": ("Hedge", "HedgeStats"),
+    "ledger": ("Ledger",),
     "limiter": ("RateLimiter", "RateLimiterStats"),
     "models": (
         "Adjustment",
@@ -208,7 +214,9 @@ _HOMES = {
     "router": ("Router",),
     "secret": ("Secret",),
     "slots": ("ConcurrencyStats", "Slot"),
+    "spending": ("SpendStatus",),
     "stream": ("Stream",),
+    "telemetry.views": ("CostRow",),
     "timeouts": ("AttemptTimeout", "Timeout"),
 }
 """The module each public name lives in."""
@@ -249,6 +257,7 @@ if TYPE_CHECKING:
         RateLimited,
         RateLimitReached,
         RouterClosed,
+        SpendLimitReached,
         StoreUnavailable,
         StreamInterrupted,
         TooManyAbandoned,
@@ -275,6 +284,7 @@ if TYPE_CHECKING:
     from failsafe.faults import Fault
     from failsafe.health import Health, ProviderStatus
     from failsafe.hedging import Hedge, HedgeStats
+    from failsafe.ledger import Ledger
     from failsafe.limiter import RateLimiter, RateLimiterStats
     from failsafe.models import (
         Adjustment,
@@ -306,7 +316,9 @@ if TYPE_CHECKING:
     from failsafe.router import Router
     from failsafe.secret import Secret
     from failsafe.slots import ConcurrencyStats, Slot
+    from failsafe.spending import SpendStatus
     from failsafe.stream import Stream
+    from failsafe.telemetry.views import CostRow
     from failsafe.timeouts import AttemptTimeout, Timeout
 else:
 

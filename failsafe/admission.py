@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from failsafe import forking
 from failsafe.adaptive import AdaptiveConcurrency
@@ -23,6 +23,9 @@ from failsafe.learnt_limits import LearntLimits
 from failsafe.limiter import RateLimiter
 from failsafe.models import SkipReason
 from failsafe.policy_config import AdaptiveConcurrencyConfig, BulkheadConfig
+
+if TYPE_CHECKING:
+    from failsafe.spending import Reservation
 
 _REMEMBERED = 256  # models of one provider: a bound, not a limit anyone meets
 _SEVERITY = {
@@ -61,9 +64,10 @@ class Entry:
 
     Attributes:
         permit: Of the breaker; the attempt settles it.
+        set_aside: What the attempt may cost, where that is limited; settled with its line of the receipt.
     """
 
-    __slots__ = ("_admission", "_limiter", "_slot", "_tokens", "permit")
+    __slots__ = ("_admission", "_limiter", "_slot", "_tokens", "permit", "set_aside")
 
     def __init__(
         self, admission: Admission, permit: Permit, slot: Slot | None, limiter: RateLimiter | None, tokens: float
@@ -73,6 +77,7 @@ class Entry:
         self._limiter = limiter
         self._tokens = tokens
         self.permit = permit
+        self.set_aside: Reservation | None = None
         admission.under_way[self] = None
 
     def leave(self, *, pushback: bool | None = None, tokens: float | None = None, seconds: float | None = None) -> None:
@@ -95,6 +100,8 @@ class Entry:
         try:
             self.permit.release()
         finally:
+            if self.set_aside is not None:
+                self.set_aside.hold()
             self.leave()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -20,9 +20,13 @@ from failsafe.patience import BLAMED_AFTER, to_blame
 from failsafe.pricing import Rates
 from failsafe.providers.base import BuiltRequest
 from failsafe.reading import Answered
+from failsafe.request_size import RequestSize
 from failsafe.secret import Secret
 from failsafe.telemetry.reporter import Reporter
 from failsafe.transport.base import Limits
+
+if TYPE_CHECKING:
+    from failsafe.spending import Overrun, Spending
 
 _NO_EFFECT = BreakerEffect.NEUTRAL
 _OUTRUN = "given up: another attempt was faster"
@@ -31,12 +35,13 @@ _PUSHBACK = frozenset({Fault.RATE_LIMIT, Fault.OVERLOADED, Fault.TIMEOUT})
 
 
 class Shared(NamedTuple):
-    """What all calls of a router have in common."""
+    """What all calls of a router have in common; ``spending`` is None where no cap is set."""
 
     config: RouterConfig
     clock: Clock
     random: Random
     reporter: Reporter
+    spending: Spending | None = None
 
 
 class CallLabel(NamedTuple):
@@ -83,27 +88,40 @@ class Attempts:
         label: Names the call in events and logs.
         shared: The router's settings, clock, chance and reporter.
         manner: How it asks.
+        size: How large the request is.
 
     Attributes:
         made: The receipt so far, in order.
         last_failure: The provider that failed last, and how.
         opened: The attempt whose answer is on its way as a stream, or None.
+        overrun: A cap on what may be spent that kept an attempt from being made, or None.
         round: The round the call is in, from 1.
     """
 
-    __slots__ = ("_cancel", "_deadline", "_label", "_manner", "_shared", "last_failure", "made", "opened", "round")
+    __slots__ = (
+        "_cancel", "_deadline", "_label", "_manner", "_shared", "_size", "last_failure", "made", "opened", "overrun",
+        "round",
+    )  # fmt: skip
 
     def __init__(
-        self, deadline: Deadline, cancel: CancelToken | None, label: CallLabel, shared: Shared, manner: Manner
+        self,
+        deadline: Deadline,
+        cancel: CancelToken | None,
+        label: CallLabel,
+        shared: Shared,
+        manner: Manner,
+        size: RequestSize,
     ) -> None:
         self._deadline = deadline
         self._cancel = cancel
         self._label = label
         self._shared = shared
         self._manner = manner
+        self._size = size
         self.made: list[Attempt] = []
         self.last_failure: tuple[str, Failure] | None = None
         self.opened: Opened | None = None
+        self.overrun: Overrun | None = None
         self.round = 1
 
     def make(
@@ -143,7 +161,8 @@ class Attempts:
             counted_at = endpoint.count(key, course.model, course.tokens)
             if counted_at is None:
                 return _turned_away(course, key, SENT_ENOUGH)
-            entered = self._enter(course, may_wait=may_wait)
+            enter = self._enter if self._shared.spending is None else self._enter_within_caps
+            entered = enter(course, may_wait=may_wait)
             if isinstance(entered, Refused):
                 return _turned_away(course, key, entered)
             entry = entered
@@ -166,7 +185,7 @@ class Attempts:
                 effect = self._effect(course, outcome, limit, flow)
                 self._failed(course, outcome, entry, key, effect, took)
                 blamed = effect is BreakerEffect.FAILURE
-            self._record(course, outcome, key, took, started_at, flow, hedge=hedge, blamed=blamed)
+            self._record(course, outcome, entry, key, took, started_at, flow, hedge=hedge, blamed=blamed)
             return outcome
         except BaseException:
             if isinstance(asked, Flow):
@@ -193,14 +212,16 @@ class Attempts:
         try:
             flow.close()
             outcome, blamed = self._settle(opened, outcome)
+            took = self._shared.clock.monotonic() - opened.began
+            line = _receipt_line(
+                course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False, blamed=blamed
+            )
+            if opened.entry.set_aside is not None:
+                opened.entry.set_aside.settle(line)
         except BaseException:
             opened.entry.abandon()
             course.endpoint.give_back(opened.key, course.model)
             raise
-        took = self._shared.clock.monotonic() - opened.began
-        line = _receipt_line(
-            course, outcome, opened.key, took, opened.started_at, self.round, flow, hedge=False, blamed=blamed
-        )
         self.made.append(line)
         course.endpoint.record(line)
         return line
@@ -242,6 +263,24 @@ class Attempts:
             )
             tell = reporter.emit_success if line.fault is None else reporter.emit
             tell(event)
+
+    def _enter_within_caps(self, course: Course, *, may_wait: bool) -> Entry | Refused:
+        """As :meth:`_enter`, with what the attempt may cost set aside for it."""
+        spending, endpoint = self._shared.spending, course.endpoint
+        assert spending is not None  # noqa: S101 -- looked at by whoever calls
+        overrun, set_aside = spending.reserve(endpoint.name, self._size.cost_usd(endpoint.price(course.model)))
+        if overrun is not None:
+            self.overrun = overrun
+            return Refused(SkipReason.SPEND_LIMIT, str(overrun), overrun.retry_after)
+        entered: Entry | Refused | None = None
+        try:
+            entered = self._enter(course, may_wait=may_wait)
+            return entered
+        finally:
+            if isinstance(entered, Entry):
+                entered.set_aside = set_aside
+            elif set_aside is not None:
+                set_aside.release()
 
     def _enter(self, course: Course, *, may_wait: bool) -> Entry | Refused:
         enter, repeated = course.endpoint.admission.enter, course.tries > 0
@@ -304,6 +343,7 @@ class Attempts:
         self,
         course: Course,
         outcome: Answered | Failure,
+        entry: Entry,
         key: Secret | None,
         took: float,
         started_at: float,
@@ -313,6 +353,8 @@ class Attempts:
         blamed: bool,
     ) -> None:
         attempt = _receipt_line(course, outcome, key, took, started_at, self.round, flow, hedge=hedge, blamed=blamed)
+        if entry.set_aside is not None:
+            entry.set_aside.settle(attempt)
         self.made.append(attempt)
         course.endpoint.record(attempt)
         self.tell(attempt)
@@ -364,6 +406,8 @@ def _turned_away(course: Course, key: Secret | None, refused: Refused) -> Skip:
 def _skip(course: Course, refused: Refused) -> Skip:
     """Take note of a refusal for the rest of the call."""
     course.over = course.over or refused is OUT_OF_BUDGET
+    if refused.reason is SkipReason.SPEND_LIMIT:
+        course.rule_out(course.model)
     course.crowded = refused.reason is SkipReason.BULKHEAD
     return course.skip_refused(refused)
 

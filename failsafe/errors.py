@@ -15,6 +15,7 @@ Every error failsafe raises, drawn as one tree.
     │   ├── AllProvidersFailed
     │   ├── DeadlineExceeded (TimeoutError)
     │   ├── StreamInterrupted
+    │   ├── SpendLimitReached
     │   └── Cancelled
     └── ProviderFault
         ├── Transient
@@ -200,6 +201,39 @@ class StreamInterrupted(CallFailed):
         self.partial = partial
         self.provider = provider
         self.fault = fault
+
+
+class SpendLimitReached(CallFailed):
+    """
+    A cap of one's own on what may be spent leaves nobody to ask; nothing was sent.
+
+    Args:
+        message: Which cap, what is spent of it, what the call would have cost, and what to do.
+        cap: The setting, as text (``spend.per_day``, ``providers.openai.spend.per_call``).
+        limit: USD that it allows, a :class:`decimal.Decimal`; None: it forbids models of unknown price.
+        spent: USD spent of it, calls under way included; None for a cap on single calls.
+        estimate: USD that the call was estimated to cost; None: its price is not known.
+        resets_at: When the cap begins anew, in seconds since 1970-01-01 UTC; None: never.
+        **details: As for :class:`CallFailed`; ``retry_after`` is the time until the cap begins anew.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cap: str = "",
+        limit: Any = None,
+        spent: Any = None,
+        estimate: Any = None,
+        resets_at: float | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.cap = cap
+        self.limit = limit
+        self.spent = spent
+        self.estimate = estimate
+        self.resets_at = resets_at
 
 
 class Cancelled(CallFailed):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -22,7 +22,15 @@ from failsafe.cooldown import Blocked
 from failsafe.course import Candidate, Course
 from failsafe.deadline import CancelToken, Deadline
 from failsafe.durations import in_words
-from failsafe.errors import AllProvidersFailed, CallFailed, Cancelled, DeadlineExceeded, InvalidRequest, ProviderFault
+from failsafe.errors import (
+    AllProvidersFailed,
+    CallFailed,
+    Cancelled,
+    DeadlineExceeded,
+    InvalidRequest,
+    ProviderFault,
+    SpendLimitReached,
+)
 from failsafe.events import ModelSubstituted
 from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
 from failsafe.manner import PLAIN, Manner
@@ -37,6 +45,9 @@ from failsafe.receipt import report
 from failsafe.replies import AnyReply, Receipt
 from failsafe.request import check_size
 from failsafe.request_size import RequestSize
+
+if TYPE_CHECKING:
+    from failsafe.spending import Overrun
 
 _OF_THE_MODEL = (Fault.MODEL, Fault.PERMISSION)
 _OWN_ERRORS = (NextStep.RAISE, NextStep.LARGER, NextStep.WITHOUT_PARAMETER)
@@ -66,7 +77,8 @@ class Failover:
 
     __slots__ = (
         "_attempts", "_cancel", "_courses", "_deadline", "_failed_domains", "_first_choices", "_hedges",
-        "_made_before", "_manner", "_request", "_shared", "_size", "_skipped", "_started", "_too_long_for", "_waiting",
+        "_made_before", "_manner", "_overrun", "_request", "_shared", "_size", "_skipped", "_started", "_too_long_for",
+        "_waiting",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +99,8 @@ class Failover:
         self._shared = shared
         self._courses = [Course(candidate, self._tokens(candidate)) for candidate in arranged.candidates]
         self._manner = manner
-        self._attempts = Attempts(deadline, cancel, label, shared, manner)
+        self._attempts = Attempts(deadline, cancel, label, shared, manner, size)
+        self._overrun = arranged.overrun
         self._waiting = self._courses.copy()
         """Those that have not had their turn in this round."""
         self._made_before = 0
@@ -499,6 +512,9 @@ class Failover:
         mistake = self._callers_mistake()
         if mistake is not None:
             raise mistake
+        overrun = self._attempts.overrun or self._overrun
+        if overrun is not None and self._only_money_is_short():
+            self._end_for_want_of_money(overrun)
         soonest = min((course.free_in() for course in self._courses if course.models), default=math.inf)
         retry_after = soonest if 0 < soonest < math.inf else None
         asked = len(self._attempts.made)
@@ -509,6 +525,19 @@ class Failover:
         if retry_after is not None:
             headline += f"; the first may be usable again in {in_words(retry_after)}"
         self._end(AllProvidersFailed, headline, retry_after)
+
+    def _only_money_is_short(self) -> bool:
+        """Whether nobody was asked, and nobody could be but for a cap on what may be spent."""
+        return not self._attempts.made and not any(course.models for course in self._courses)
+
+    def _end_for_want_of_money(self, overrun: Overrun) -> NoReturn:
+        skipped = tuple(self._skipped.values())
+        headline = f"a cap on what may be spent leaves nobody to ask for {self._request.model!r}; nothing was sent"
+        raise SpendLimitReached(
+            f"{report(headline, (), skipped)}\n  => {overrun.advice}",
+            skipped=skipped, retry_after=overrun.retry_after, cap=overrun.cap, limit=overrun.limit,
+            spent=overrun.spent, estimate=overrun.estimate, resets_at=overrun.resets_at,
+        )  # fmt: skip
 
     def _callers_mistake(self) -> ProviderFault | None:
         """The caller's own error, if nobody found anything but that and nobody is left who might not."""

@@ -286,6 +286,8 @@ class SkipReason(StrEnum):
     RATE_LIMIT = "rate_limit"
     """It would refuse: its own limit, or one of yours, is used up for now."""
     DRAINING = "draining"
+    SPEND_LIMIT = "spend_limit"
+    """It is estimated to cost more than a cap of yours leaves."""
     CONSTRAINT = "constraint"
     """The call itself rules it out: ``only``, ``exclude``, ``max_cost_usd``."""
 

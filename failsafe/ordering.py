@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from failsafe.clock import Random
 from failsafe.constraints import Constraints, ruled_out
@@ -14,6 +15,9 @@ from failsafe.policy_config import SelectionConfig
 from failsafe.request_size import RequestSize
 from failsafe.selection import by_priority, draw
 from failsafe.strategies import STRATEGIES, Circumstances, Snapshot, Strategy, order
+
+if TYPE_CHECKING:
+    from failsafe.spending import Overrun, Spending
 
 _NO_CONSTRAINTS = Constraints()
 
@@ -51,10 +55,11 @@ class Serving:
 
 
 class Arranged(NamedTuple):
-    """The candidates in order, and those that this call leaves out, with the reason."""
+    """The candidates in order, those that are left out, with the reason, and the cap that some are left out for."""
 
     candidates: Sequence[Candidate]
     skipped: Sequence[Skip] = ()
+    overrun: Overrun | None = None
 
 
 class Ordering:
@@ -64,14 +69,16 @@ class Ordering:
     Args:
         config: The strategy and its settings.
         random: The source of chance.
+        spending: Knows who would go beyond a cap on what may be spent; None: there are no caps.
     """
 
-    def __init__(self, config: SelectionConfig, random: Random) -> None:
+    def __init__(self, config: SelectionConfig, random: Random, spending: Spending | None = None) -> None:
         self._config = config
         self._random = random
         self._by_priority = config.strategy == "priority"
         self._strategy: Strategy = STRATEGIES[config.strategy] if isinstance(config.strategy, str) else config.strategy
         self._needs_cost = config.strategy == "cheapest" or callable(config.strategy)  # one's own may look at anything
+        self._spending = spending
         self._plain = self._by_priority and config.max_latency_ms is None
 
     def arrange(self, serving: Serving, size: RequestSize, constraints: Constraints | None) -> Arranged:
@@ -84,7 +91,12 @@ class Ordering:
             constraints: What the call asks for, or None.
         """
         if self._plain and constraints is None and serving.usual():
-            return Arranged(draw(serving.groups, self._random))
+            arranged = Arranged(draw(serving.groups, self._random))
+        else:
+            arranged = self._by_strategy(serving, size, constraints)
+        return arranged if self._spending is None else _within_caps(arranged, size, self._spending)
+
+    def _by_strategy(self, serving: Serving, size: RequestSize, constraints: Constraints | None) -> Arranged:
         wanted = constraints or _NO_CONSTRAINTS
         costs = self._costs(serving, size, wanted)
         skipped: list[Skip] = []
@@ -129,6 +141,36 @@ class Ordering:
             sticky=wanted.sticky,
             max_latency=None if most is None else most / 1000,
         )
+
+
+def _within_caps(arranged: Arranged, size: RequestSize, spending: Spending) -> Arranged:
+    """*arranged* without whom, and without which models, a cap on what may be spent rules out."""
+    left: list[Candidate] = []
+    skipped = list(arranged.skipped)
+    overruns: list[Overrun] = []
+    for candidate in arranged.candidates:
+        endpoint, models = candidate
+        found = {model: spending.overrun(endpoint.name, size.cost_usd(endpoint.price(model))) for model in models}
+        affordable = tuple(model for model, overrun in found.items() if overrun is None)
+        if len(affordable) == len(models):
+            left.append(candidate)
+        elif affordable:
+            left.append(Candidate(endpoint, affordable))
+        else:
+            overrun = _nearest(filter(None, found.values()))
+            overruns.append(overrun)
+            skipped.append(
+                Skip(
+                    provider=endpoint.name, model=models[0], reason=SkipReason.SPEND_LIMIT, detail=str(overrun),
+                    retry_after=overrun.retry_after,
+                )
+            )  # fmt: skip
+    return Arranged(left, skipped, _nearest(overruns) if overruns else None)
+
+
+def _nearest(overruns: Iterable[Overrun]) -> Overrun:
+    """The one of whatever would be cheapest."""
+    return min(overruns, key=lambda overrun: math.inf if overrun.estimate is None else overrun.estimate)
 
 
 def _left_out(candidate: Candidate, wanted: Constraints, cost: float | None) -> Skip | None:

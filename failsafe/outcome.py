@@ -23,6 +23,7 @@ _REFUSALS = (
     errors.BulkheadFull,
     errors.CircuitOpenError,
     errors.RateLimitReached,
+    errors.SpendLimitReached,
     errors.TooManyAbandoned,
 )
 """A guard's word that the call was not made."""

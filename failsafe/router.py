@@ -39,6 +39,7 @@ from failsafe.ordering import Ordering, Serving
 from failsafe.outcome import may_fall_back
 from failsafe.policy_config import HedgeConfig
 from failsafe.price_lookup import LookUp
+from failsafe.pricing import Rates
 from failsafe.race import Hedges
 from failsafe.recording import Recording, recording
 from failsafe.replies import AnyReply
@@ -53,8 +54,11 @@ from failsafe.workers import Workers
 if TYPE_CHECKING:
     from os import PathLike
 
+    from failsafe.ledger import Ledger
     from failsafe.probing import Prober
+    from failsafe.spending import Spending, SpendStatus
     from failsafe.telemetry.store import Store
+    from failsafe.telemetry.views import CostRow
 
 _AS_CONFIGURED: Any = object()
 _REMEMBERED_MODELS = 1024
@@ -102,9 +106,10 @@ class Router:
         self.breakers = CircuitBreakerRegistry(self.config.breaker, clock=clock, random=random)
         """One breaker a provider, by the provider's name."""
         self._reporter = Reporter(EventBus())
-        self._shared = Shared(self.config, clock, random, self._reporter)
+        self._spending = _spending(self.config, clock)
+        self._shared = Shared(self.config, clock, random, self._reporter, self._spending)
         self._endpoints = self._make_endpoints(transport or _over_requests())
-        self._ordering = Ordering(self.config.selection, random)
+        self._ordering = Ordering(self.config.selection, random, self._spending)
         self._hedges = _hedges(self.config.hedge)
         self._left_behind: deque[LeftBehind] = deque()  # single operations, atomic under the GIL
         self._serving: dict[str, Serving] = {}  # single operations, atomic under the GIL; values never change
@@ -114,9 +119,11 @@ class Router:
         self._probers: dict[str, Prober] = {}  # single operations, atomic under the GIL
         self._no_probes = CancelToken()
         self._number = next(_router_numbers)
-        # What is scripted or has a time of its own is a test, and would tell lies to everybody who looks into the store.
+        # What is scripted or has a time of its own is a test, and would tell lies to whoever looks into the store.
         real = transport is None and clock is SYSTEM_CLOCK
         self._recording = self._record() if real or self.config.store.path else None
+        self._bookkeepers = self._share_caps()
+        self._ledgers: dict[str, Ledger] = {}  # single operations, atomic under the GIL
         self._calls = itertools.count(1)
         self.breakers.on_state_change(self._reporter.emit)
         self.breakers.on_state_change(self._notice_recovery)
@@ -143,6 +150,17 @@ class Router:
     def _record(self) -> Recording | None:
         """Begin to record, if the settings say so."""
         return recording(self.config, self._endpoints, self._number, self._reporter, self._clock)
+
+    def _share_caps(self) -> Workers | None:
+        """Count against the caps what all programs spend that share the store; who looks it up now and then."""
+        if self._spending is None or self._recording is None:
+            return None
+        from failsafe.shared_spending import SharedTotals  # only where there are caps
+
+        addresses = {endpoint.name: endpoint.config.base_url for endpoint in self._endpoints}
+        workers = Workers("failsafe-spend", 1)
+        self._spending.read_from(SharedTotals(self._recording.store, addresses), partial(workers.later, 0.0))
+        return workers
 
     def _notice_recovery(self, event: StateChanged) -> None:
         if event.old is CircuitState.HALF_OPEN and event.new is CircuitState.CLOSED:
@@ -587,6 +605,58 @@ class Router:
         return None if self._recording is None else self._recording.store
 
     @property
+    def ledger(self) -> Ledger:
+        """
+        What this router's calls cost, in memory; it counts from the moment in which it is first asked for.
+
+        What all programs have spent, since they record, is in the store: see :meth:`costs`.
+        """
+        ledger = self._ledgers.get("")
+        return self._begin_ledger() if ledger is None else ledger
+
+    def _begin_ledger(self) -> Ledger:
+        from failsafe.ledger import Ledger  # most routers have none
+
+        made = Ledger(self._rates)
+        ledger = self._ledgers.setdefault("", made)
+        if ledger is made:
+            self._reporter.bus.subscribe(ledger.take, sync=True)
+        return ledger
+
+    def _rates(self, provider: str, model: str, at: float, prompt_tokens: int) -> Rates | None:
+        return next((each.rates(model, at, prompt_tokens) for each in self._endpoints if each.name == provider), None)
+
+    def costs(self, window: float | None = None, by: Sequence[str] = ("provider",)) -> list[CostRow]:
+        """
+        What was spent, the most expensive first.
+
+        Out of the store, with what every program that shares it has recorded; of a router that records nothing, out of
+        its :attr:`ledger`.
+
+        Args:
+            window: Seconds up to now; whole days of UTC are counted, that in which it begins included. None: all.
+            by: What the rows are grouped by: of ``day``, ``provider``, ``model`` and ``tag``. None of them: one row.
+
+        Raises:
+            ConfigError: There is no such group, or *window* is not above 0.
+            StoreUnavailable: The store cannot be read.
+        """
+        from failsafe.ledger import days_of, grouped_by
+
+        first, last = days_of(window, self._clock.time())
+        grouped_by(by)
+        if self._recording is None:
+            return self.ledger.rows(by, first_day=first, last_day=last)
+        store = self._recording.store
+        store.flush()
+        with store.reader() as reader:
+            return reader.costs(first, last, by)
+
+    def spend(self) -> tuple[SpendStatus, ...]:
+        """How much of each cap (``spend`` in the settings) is used up, all providers together first; () without any."""
+        return () if self._spending is None else self._spending.status()
+
+    @property
     def providers(self) -> tuple[str, ...]:
         """The names of the enabled providers, in the order of the settings."""
         return tuple(endpoint.name for endpoint in self._endpoints)
@@ -726,6 +796,8 @@ class Router:
             stack.callback(self._reporter.bus.close)
             if self._hedges is not None:
                 stack.callback(self._hedges.workers.close, _CLOSING)
+            if self._bookkeepers is not None:
+                stack.callback(self._bookkeepers.close, _CLOSING)
             for endpoint in self._endpoints:
                 stack.callback(endpoint.transport.close)
             return self._wait_for_all(self._until_the_last_deadline() if timeout is None else timeout, forget)
@@ -777,6 +849,14 @@ def _price_lookup() -> LookUp:
     from failsafe.price_lookup import genai_prices  # only those who ask for it
 
     return genai_prices()
+
+
+def _spending(config: RouterConfig, clock: Clock) -> Spending | None:
+    if config.spend is None and not any(provider.spend for provider in config.providers):
+        return None
+    from failsafe.spending import Spending  # only where there are caps
+
+    return Spending.of(config, clock)
 
 
 def _hedges(config: HedgeConfig | None) -> Hedges | None:

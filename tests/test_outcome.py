@@ -104,7 +104,7 @@ def test_whatever_else_failed_may_be_fallen_back_from(error: Exception) -> None:
 
 
 def test_only_a_guards_refusal_says_that_the_call_was_not_made() -> None:
-    refusals = {"BulkheadFull", "CircuitOpenError", "RateLimitReached", "TooManyAbandoned"}
+    refusals = {"BulkheadFull", "CircuitOpenError", "RateLimitReached", "SpendLimitReached", "TooManyAbandoned"}
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     assert {cls.__name__ for cls in classes if was_refused(cls.__new__(cls))} == refusals
     assert not was_refused(OSError())

@@ -24,6 +24,7 @@ from failsafe.errors import (
     ModelNotFound,
     RateLimited,
     RateLimitReached,
+    SpendLimitReached,
     StreamInterrupted,
     UnsupportedParameter,
 )
@@ -370,6 +371,7 @@ def _made_up(prefix: str) -> str:
 
 _TYPES = {
     401: "authentication_error",
+    402: "insufficient_quota",
     403: "permission_error",
     429: "rate_limit_error",
     503: "service_unavailable_error",
@@ -383,6 +385,7 @@ _CODES: tuple[tuple[type[FailsafeError], str], ...] = (
     (RateLimitReached, "rate_limit_exceeded"),
     (DeadlineExceeded, "deadline_exceeded"),
     (AllProvidersFailed, "all_providers_failed"),
+    (SpendLimitReached, "insufficient_quota"),
     (StreamInterrupted, "stream_interrupted"),
     (Cancelled, "cancelled"),
 )

@@ -21,6 +21,7 @@ from failsafe.errors import (
     RateLimited,
     RateLimitReached,
     RouterClosed,
+    SpendLimitReached,
     StreamInterrupted,
 )
 from failsafe.faults import Fault
@@ -31,6 +32,7 @@ _STATUSES: tuple[tuple[type[FailsafeError], int], ...] = (
     (DeadlineExceeded, 504),
     (Cancelled, 503),
     (AllProvidersFailed, 503),
+    (SpendLimitReached, 402),  # clients try again after a 429, which would help nobody
     (RouterClosed, 503),
     (CircuitOpenError, 503),
     (BulkheadFull, 503),

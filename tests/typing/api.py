@@ -7,6 +7,7 @@ mypy reads this file (``make check``); nothing runs it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Literal, assert_type
 
 import failsafe
@@ -34,6 +35,7 @@ from failsafe import (
     CircuitState,
     ConcurrencyStats,
     ContentFiltered,
+    CostRow,
     Deadline,
     Fallback,
     Fault,
@@ -42,6 +44,7 @@ from failsafe import (
     Hedge,
     HedgeConfig,
     HedgeStats,
+    Ledger,
     ModelSubstituted,
     MonitorConfig,
     Partial,
@@ -65,6 +68,8 @@ from failsafe import (
     Secret,
     Skip,
     Slot,
+    SpendConfig,
+    SpendStatus,
     StateChanged,
     Stream,
     StreamConfig,
@@ -275,6 +280,21 @@ def hedge_it() -> None:
         hedge.call(double, "three")  # type: ignore[arg-type]
         hedge.race(double)  # type: ignore[arg-type]
     assert_type(CancelToken().child().cancelled, bool)
+
+
+def what_it_costs(router: Router) -> None:
+    assert_type(router.ledger, Ledger)
+    assert_type(router.ledger.rows(["day", "model"], first_day="2026-11-01"), list[CostRow])
+    assert_type(router.ledger.total().usd, Decimal)
+    assert_type(router.costs(86_400.0, by=["tag"]), list[CostRow])
+    assert_type(router.spend(), tuple[SpendStatus, ...])
+    assert_type(router.chat("hi", model="m", tag="team-a", max_cost_usd=0.5).cost_usd, Decimal | None)
+    RouterConfig(
+        providers=[ProviderConfig(name="openai", spend=SpendConfig(per_call=0.1))],
+        spend=SpendConfig(per_day=5, per_month=100, warn_at=0.8, unknown_prices="allow"),
+        price_lookup=True,
+    )
+    router.costs("day")  # type: ignore[arg-type]
 
 
 def a_probe(router: Router) -> None:

@@ -19,13 +19,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from failsafe import checks, forking
+from failsafe import checks, forking, turns
 from failsafe.alerts import Alerts
 from failsafe.clock import Clock, Random
 from failsafe.deadline import CancelToken, Deadline
@@ -52,16 +51,14 @@ from failsafe.network_guard import NetworkGuard, host_of, silent
 from failsafe.probing import COMPLETION, Prober
 from failsafe.sightings import Lately, Sightings
 from failsafe.signal_safe import SignalSafeEvent
-from failsafe.telemetry import leases
 from failsafe.telemetry.outcomes import Outcome, outcome_of
 from failsafe.telemetry.uptime import UptimeRule, summed_up
 from failsafe.telemetry.views import LastOutcomes, Span, TargetState
 from failsafe.transport.base import Limits
+from failsafe.turns import MAINTENANCE, PAUSED, WATCHED, Place, Watch
 from failsafe.workers import Handle, Workers
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from failsafe.router import Router
 
 _DAY = 86_400.0
@@ -71,8 +68,6 @@ _STEP = 5.0
 """Seconds by which the two clocks may drift apart between two looks."""
 _SOON = 5.0
 """Seconds over which the first probes after a gap are spread."""
-_LEASE = 2.5
-"""Intervals for which one process has the right to probe a provider: a crashed one keeps it no longer."""
 _BUDGETS = 60.0
 """Seconds between two looks at the error budgets."""
 _SIX_HOURS = 6 * 3600.0
@@ -82,19 +77,9 @@ _FLUSH = 1.0
 _ADDRESS_LIMIT = 5.0
 _SHUT = frozenset({CircuitState.OPEN, CircuitState.FORCED_OPEN})
 
-_WATCHED = "watched"
-_STATES = {"paused": TargetState.PAUSED, "maintenance": TargetState.MAINTENANCE}
+_STATES = {PAUSED: TargetState.PAUSED, MAINTENANCE: TargetState.MAINTENANCE}
 
 _logger = logging.getLogger("failsafe.monitor")
-
-
-class _Watch(NamedTuple):
-    """How a provider is watched: since when (UTC), until when, if that ends by itself, and why."""
-
-    state: str = _WATCHED
-    note: str = ""
-    since: float = -math.inf
-    until: float | None = None
 
 
 class _Visit:
@@ -116,19 +101,13 @@ class _Watched:
         self.sightings = Sightings(UptimeRule.of(config, self.interval), config.window, self.limit)
         self.due = -math.inf  # on the monotonic scale
         self.called_at = -math.inf  # likewise; when a call has told about it
-        self.watch = _Watch()  # replaced as a whole
+        self.watch = Watch()  # replaced as a whole
         self.others: tuple[float, LastOutcomes] | None = None  # when the store was asked, and what it said
+        self.place = Place(self.name, prober.endpoint.config.base_url, self.interval)
+        self.host = host_of(self.place.base_url)
         self.leased = False
         self.told = ProviderStatus.UNKNOWN
         self.visit: _Visit | None = None  # guarded by the monitor's lock for writing
-
-    @property
-    def base_url(self) -> str:
-        return self.prober.endpoint.config.base_url
-
-    @property
-    def lease(self) -> str:
-        return f"probe {self.name} {self.base_url}"
 
 
 class HealthMonitor:
@@ -171,7 +150,7 @@ class HealthMonitor:
             if each.prober.kind != "off":
                 each.prober.check()
         self._guard = NetworkGuard(
-            {each.name: host_of(each.base_url) for each in self._providers.values()},
+            {each.name: each.host for each in self._providers.values()},
             self.config.network_check,
             _weakly(self._reaches, otherwise=False),
             _reaches_address,
@@ -182,7 +161,8 @@ class HealthMonitor:
         self._begin_afresh()
         self._start_afresh()
         forking.register(self)
-        weakref.finalize(self, router.on_event(_weakly(self._hear), sync=True)).atexit = False
+        for end in (router.on_event(_weakly(self._hear), sync=True), router.on_event(_weakly(self._pass_on))):
+            weakref.finalize(self, end).atexit = False
 
     def _begin_afresh(self) -> None:
         """Make what :meth:`stop` has used up."""
@@ -234,8 +214,8 @@ class HealthMonitor:
             self._clocks = self._clock.monotonic(), self._clock.time()
             for each in self._providers.values():
                 each.due = -math.inf
-        self._adopt_network()
-        self.alerts.watch(self._router)
+        if turns.is_offline(self._router.store):
+            self._guard.note_down()  # the first answer ends that, for all programs
         self._wake()
 
     def stop(self, timeout: float = _STOPPING) -> bool:
@@ -249,14 +229,13 @@ class HealthMonitor:
             Whether all threads have ended by then.
         """
         with self._lock:
-            if not self._running:
-                return True
             self._running = False
+            if self._cancel.cancelled:
+                return True
         deadline = Deadline.after(max(timeout, 0.001))
         self._cancel.cancel()
         ended = self._schedule.close(deadline.left)
         ended = self._probes.close(deadline.left) and ended
-        self._guard.close(deadline.left)
         self._give_leases_back()
         self.alerts.close(deadline.left)
         return ended
@@ -365,7 +344,7 @@ class HealthMonitor:
             with suppress(StoreUnavailable):
                 store.flush(_FLUSH)
                 with store.reader() as reader:
-                    target = reader.target(each.name, each.base_url)
+                    target = reader.target(each.name, each.place.base_url)
                     if target is not None:
                         return reader.spans(target.id, began, ended)
         return each.sightings.spans(began, ended)
@@ -416,7 +395,7 @@ class HealthMonitor:
         Raises:
             ConfigError: There is no such provider.
         """
-        self._set_watch(self._named(provider), "paused", note)
+        self._set_watch(self._named(provider), PAUSED, note)
 
     def maintenance(
         self, provider: str, note: str = "", *, seconds: float | None = None, until: float | None = None
@@ -441,7 +420,7 @@ class HealthMonitor:
             until = now + checks.number("seconds", seconds, above=0, most=_YEARS)
         elif until is not None:
             checks.number("until", until, above=now, most=now + _YEARS)
-        self._set_watch(each, "maintenance", note, until)
+        self._set_watch(each, MAINTENANCE, note, until)
 
     def resume(self, provider: str, note: str = "") -> None:
         """
@@ -450,14 +429,14 @@ class HealthMonitor:
         Raises:
             ConfigError: There is no such provider.
         """
-        self._set_watch(self._named(provider), _WATCHED, note)
+        self._set_watch(self._named(provider), WATCHED, note)
 
     def _set_watch(self, each: _Watched, state: str, note: str, until: float | None = None) -> None:
         now = self._clock.time()
         note = mask(note)
-        each.watch = _Watch(state, note, now, until)
+        each.watch = Watch(state, note, now, until)
         each.sightings.watch_from(self._covered_by(each), now)
-        if state == _WATCHED:
+        if state == WATCHED:
             each.due = -math.inf
         self._report(WatchChanged(at=now, provider=each.name, state=state, note=note))
         self._tell_changes()
@@ -492,7 +471,13 @@ class HealthMonitor:
         """Begin the probes that are due, and say what has changed. Runs on the scheduler's thread."""
         with self._lock:
             self._planned = None
-        steady = self._clock.monotonic()
+        try:
+            self._look_at_all(self._clock.monotonic())
+        finally:  # a defect must not end the watching
+            steady = self._clock.monotonic()
+            self._wake(min(self._next_due(steady) - steady, _LOOK_AGAIN))
+
+    def _look_at_all(self, steady: float) -> None:
         self._notice_gap(steady)
         for each in sorted(self._providers.values(), key=lambda one: one.due):
             self._end_maintenance(each)
@@ -502,7 +487,6 @@ class HealthMonitor:
         if steady >= self._budgets_due:
             self._budgets_due = steady + _BUDGETS
             self._probes.later(0.0, _weakly(self._look_at_budgets))
-        self._wake(min((self._next_due(steady) - steady), _LOOK_AGAIN))
 
     def _next_due(self, steady: float) -> float:
         """When something is due next; what is due already and could not be begun is looked at when a worker is done."""
@@ -510,7 +494,7 @@ class HealthMonitor:
         return min(later, default=math.inf)
 
     def _is_probed(self, each: _Watched) -> bool:
-        return each.prober.kind != "off" and each.watch.state == _WATCHED
+        return each.prober.kind != "off" and each.watch.state == WATCHED
 
     def _begin(self, each: _Watched, steady: float) -> bool:
         """Have a worker see to *each*; False: none is free."""
@@ -551,7 +535,7 @@ class HealthMonitor:
     def _end_maintenance(self, each: _Watched) -> None:
         until = each.watch.until
         if until is not None and self._clock.time() >= until:
-            self._set_watch(each, _WATCHED, "the announced time is over")
+            self._set_watch(each, WATCHED, "the announced time is over")
 
     # Probing.
 
@@ -562,7 +546,8 @@ class HealthMonitor:
             return
         try:
             if self._may_probe(each):
-                visit.found = self._probe(each, self._cancel)
+                probed = self._probe(each, self._cancel)
+                visit.found = None if probed.fault is Fault.CANCELLED else probed
         except (BulkheadFull, RateLimitReached):
             pass  # a completion has to wait its turn as a call does
         except RouterClosed:
@@ -629,49 +614,25 @@ class HealthMonitor:
 
     def _consult(self, each: _Watched) -> bool:
         """Ask the store what others know; whether it is this process that probes. Without a store each one does."""
-        store = self._router.store
-        if store is None:
-            return True
-        wall = self._clock.time()
-        try:
-            mine, newest = store.transact(partial(_take_turn, each, store.process_id, wall))
-            with store.reader() as reader:
-                target = reader.target(each.name, each.base_url)
-                if target is not None:
-                    each.others = self._clock.monotonic(), reader.last_outcomes(target.id, self.config.window, wall)
-        except StoreUnavailable:
-            each.others = None
-            return True
-        each.leased = mine
-        self._adopt(each, newest)
-        return mine
+        turn = turns.take(self._router.store, each.place, self.config.window, self._clock.time())
+        each.others = None if turn.others is None else (self._clock.monotonic(), turn.others)
+        each.leased = turn.mine
+        self._adopt(each, turn.watch)
+        return turn.mine
 
-    def _adopt(self, each: _Watched, newest: _Watch | None) -> None:
+    def _adopt(self, each: _Watched, newest: Watch | None) -> None:
         """Take over how *each* is watched, if another program has changed that since this one did."""
         watch = each.watch
         if newest is None or newest.since < watch.since or newest.state == watch.state:
             return
-        each.watch = newest._replace(since=watch.since if newest.state == _WATCHED else newest.since)
+        each.watch = newest._replace(since=watch.since if newest.state == WATCHED else newest.since)
         each.sightings.watch_from(self._covered_by(each), self._clock.time())
 
-    def _adopt_network(self) -> None:
-        """If another program has noted that there is no network, begin with that: the first answer ends it."""
-        store = self._router.store
-        if store is None:
-            return
-        with suppress(StoreUnavailable):
-            if store.transact(_is_offline):
-                self._guard.note_down()
-
     def _give_leases_back(self) -> None:
-        store = self._router.store
-        if store is None:
-            return
         for each in self._providers.values():
             if each.leased:
                 each.leased = False
-                with suppress(StoreUnavailable):
-                    store.transact(partial(leases.release, name=each.lease, holder=store.process_id))
+                turns.give_back(self._router.store, each.place)
 
     # What was seen.
 
@@ -689,6 +650,11 @@ class HealthMonitor:
             case StateChanged() | PutOff():
                 self._wake()
 
+    def _pass_on(self, event: Event) -> None:
+        """Let those know who are to be told. Runs on the thread of the router's listeners."""
+        if self._running:
+            self.alerts.consider(event)
+
     def _saw(self, provider: str, at: float, seen: Attempt | ProbeFinished, took: float) -> _Watched | None:
         """Note one outcome; the provider, if it says something about that."""
         each = self._providers.get(provider)
@@ -700,7 +666,7 @@ class HealthMonitor:
         if seen.fault is None or seen.status is not None:
             if self._guard.heard(provider, steady):
                 self._network_changed(at, up=True, reason=f"{provider} has answered")
-        elif outcome is Outcome.FAILED and not self._guard.up and host_of(each.base_url) is not None:
+        elif outcome is Outcome.FAILED and not self._guard.up and each.host is not None:
             outcome, why = Outcome.EXCUSED, "this machine's network is down"
         each.sightings.add(outcome, steady=steady, wall=at, latency_ms=took, why=why)
         return None if outcome is Outcome.EXCUSED else each
@@ -730,7 +696,7 @@ class HealthMonitor:
         return Signs(
             watch=each.watch.state,
             note=each.watch.note,
-            offline=not self._guard.up and host_of(each.base_url) is not None,
+            offline=not self._guard.up and each.host is not None,
             breakers=tuple(each.state for each in stats),
             breaker_reason=next((each.reason for each in stats if each.reason), ""),
             put_off=tuple(_put_off_in_words(row) for row in endpoint.cooldowns.listing()),
@@ -781,7 +747,11 @@ class HealthMonitor:
         each.told = new
         self._report(
             StatusChanged(
-                at=self._clock.time(), provider=each.name, old=old, new=new, reason=mask("; ".join(health.reasons))
+                at=self._clock.time(),
+                provider=each.name,
+                old=old.value,
+                new=new.value,
+                reason=mask("; ".join(health.reasons)),
             )
         )
 
@@ -793,7 +763,7 @@ class HealthMonitor:
         now = self._clock.time()
         with suppress(StoreUnavailable), store.reader() as reader:
             for each in self._providers.values():
-                target = None if each.prober.settings.sla is None else reader.target(each.name, each.base_url)
+                target = None if each.prober.settings.sla is None else reader.target(each.name, each.place.base_url)
                 budget = None if target is None else reader.error_budget(target.id, now)
                 if target is not None and budget is not None:
                     last_hours = reader.uptime(target.id, now - _SIX_HOURS, now)
@@ -834,26 +804,6 @@ def _check_each(monitor: HealthMonitor, asked: list[str], found: dict[str, Probe
             return
         with suppress(BulkheadFull, RateLimitReached):
             found[name] = monitor.check(name)
-
-
-def _take_turn(each: _Watched, process: int, now: float, connection: sqlite3.Connection) -> tuple[bool, _Watch | None]:
-    """Take or renew the lease on probing; whether it is ours, and how the provider was last said to be watched."""
-    seconds = min(_LEASE * each.interval, _DAY)
-    mine = leases.acquire(connection, each.lease, process, seconds, now)
-    row = connection.execute(
-        "SELECT watch.state, watch.note, watch.began, watch.ended FROM watch JOIN targets ON targets.id = watch.target "
-        "WHERE targets.name = ? AND targets.base_url = ? ORDER BY watch.began DESC, watch.id DESC LIMIT 1",
-        (each.name, each.base_url),
-    ).fetchone()
-    if row is None or row[0] not in _STATES:
-        return mine, None
-    state, note, began, ended = row
-    return mine, _Watch(state, note, began) if ended is None else _Watch(since=began)
-
-
-def _is_offline(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("SELECT 1 FROM watch WHERE state = 'offline' AND ended IS NULL").fetchone()
-    return found is not None
 
 
 def _put_off_in_words(row: dict[str, Any]) -> str:

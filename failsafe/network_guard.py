@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from failsafe import addresses, forking
@@ -63,7 +65,7 @@ class NetworkGuard:
         self._reach_address = reach_address
         self._timeout = timeout
         self._heard_at: dict[str, float] = {}  # by host; single operations, atomic under the GIL
-        self._workers = Workers("failsafe-monitor-network", most)
+        self._most = most
         self._start_afresh()
         forking.register(self)
 
@@ -134,14 +136,14 @@ class NetworkGuard:
         if not names:
             return False
         tries = _Tries(len(names))
-        for name in names:
-            self._workers.later(0.0, lambda name=name: tries.note(_reached(reach, name)))  # type: ignore[misc]
-        tries.over.wait(self._timeout)
+        workers = Workers("failsafe-monitor-network", self._most)
+        try:
+            for name in names:
+                workers.later(0.0, partial(tries.make, reach, name))
+            tries.over.wait(self._timeout)
+        finally:
+            workers.close(0.0)  # each thread ends with its connection, which is bounded, too
         return tries.reached
-
-    def close(self, timeout: float) -> None:
-        """End the threads."""
-        self._workers.close(timeout)
 
 
 class _Look:
@@ -161,17 +163,13 @@ class _Tries:
         self.reached = False
         self.over = threading.Event()
 
-    def note(self, reached: bool) -> None:
-        """One of them has succeeded or failed."""
+    def make(self, reach: Reach, name: str) -> None:
+        """Make one of them."""
+        reached = False
+        with suppress(Exception):  # whoever waits for it must hear of its end
+            reached = reach(name)
         with self._lock:
             self._left -= 1
             self.reached = self.reached or reached
             if self.reached or not self._left:
                 self.over.set()
-
-
-def _reached(reach: Reach, name: str) -> bool:
-    try:
-        return reach(name)
-    except Exception:  # noqa: BLE001 -- whoever waits for it must hear of it
-        return False

@@ -558,9 +558,6 @@ def test_all_providers_are_checked_at_once() -> None:
     router = scripted_router(own(meet, name="first"), own(meet, name="second"), alerts=QUIET)
     with router:
         monitor = HealthMonitor(router)
-        monitor.start()
-        monitor.stop()
-        monitor.start()
         found = monitor.check_all()
         monitor.stop()
     assert {name: probed.fault for name, probed in found.items()} == {"first": None, "second": None}
@@ -587,7 +584,10 @@ def test_a_closed_router_ends_its_monitor() -> None:
         monitor.start()
         assert provider.wait_for_requests(1)
         router.close()
-        monitor._providers["openai"].due = 0.0
+        visit = monitor._providers["openai"].visit
+        assert visit is None or visit.done.wait(CAP)
+        monitor._see_to(monitor._providers["openai"])
+        assert not monitor.running
         with pytest.raises(RouterClosed):
             monitor.check("openai")
         with pytest.raises(RouterClosed):

@@ -240,7 +240,7 @@ def _webhook(value: str | Secret | None) -> Secret | None:
     secret = value if isinstance(value, Secret) else resolve(checks.text("webhook", value), "webhook")
     # The path of a webhook is what lets somebody write there: it is not shown.
     scheme, _, rest = secret.reveal().partition("://")
-    host = rest.partition("/")[0]
+    host = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2]
     here = addresses.is_loopback(host.rpartition(":")[0].strip("[]") or host)
     if not host or not (scheme == "https" or (scheme == "http" and here)):
         checks.refuse("webhook", checks.HIDDEN, "an https address is needed (http only to this machine)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import socket
 import threading
 import weakref
@@ -21,7 +22,7 @@ from failsafe.alerts.grouping import Group, Grouping, Moment
 from failsafe.alerts.rules import Rules
 from failsafe.alerts.sinks import Log, Sink
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
-from failsafe.events import Alert, Event, StatusChanged, WatchChanged
+from failsafe.events import Alert, AttemptFinished, CallFinished, Event, NetworkChanged, StatusChanged, WatchChanged
 from failsafe.monitoring_config import AlertConfig, SpendConfig
 from failsafe.secret import Secret
 from failsafe.telemetry.bus import EventBus
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("failsafe.alerts")
 
 _LOOK_AGAIN = 60.0  # seconds: while something waits, the wall's clock is looked at that often, as it may be set
+_SPENDING_EVERY = 10.0
 _CALLBACKS = 1000  # alerts that wait for listeners
 _AT_EXIT = 2.0
 _CLOSING = 1.0
@@ -108,12 +110,12 @@ class Alerts:
 
     def watch(self, router: Router) -> Callable[[], None]:
         """
-        Consider every event of *router* from now on.
+        Consider every event of *router* from now on, and now and then what it has spent.
 
         Returns:
             A function that ends this; :meth:`close` does, too.
         """
-        end = router.on_event(self.consider)
+        end = router.on_event(_Watch(self, router))
         self._watched.append(end)
         return end
 
@@ -121,14 +123,14 @@ class Alerts:
         """Report *event* if it is one to be reported; all others are passed over at once."""
         now = self._now()
         with self._lock:
-            self._note(event)
+            self._note(event, now)
             news = self._news(self._rules.of(event), now)
         self._tell_of(news)
-        if isinstance(event, WatchChanged):  # what was held back may be told now
+        if isinstance(event, WatchChanged | NetworkChanged):  # what was held back may be told now
             self._plan()
 
-    def _note(self, event: Event) -> None:
-        """What an event says about whom to tell of."""
+    def _note(self, event: Event, now: Moment) -> None:
+        """What an event says about whom to tell of, and when."""
         if isinstance(event, WatchChanged):
             if event.state == TargetState.MAINTENANCE:
                 self._grouping.suspend(event.provider)
@@ -138,6 +140,11 @@ class Alerts:
                 self._grouping.pause(event.provider)
         elif isinstance(event, StatusChanged) and event.new == TargetState.UNKNOWN:
             self._grouping.pause(event.provider)
+        elif isinstance(event, NetworkChanged):
+            if event.up:
+                self._grouping.online()
+            else:
+                self._grouping.offline(now)
 
     def consider_budget(
         self,
@@ -373,6 +380,25 @@ class Alerts:
 
     def __repr__(self) -> str:
         return f"<Alerts {self.sent} groups sent, {self.dropped} dropped>"
+
+
+class _Watch:
+    """The listener of a router: its events, and what it spends, which is looked at when something was sent."""
+
+    __slots__ = ("_alerts", "_looked_at", "_router")
+
+    def __init__(self, alerts: Alerts, router: Router) -> None:
+        self._alerts = alerts
+        self._router = weakref.ref(router)
+        self._looked_at = -math.inf
+
+    def __call__(self, event: Event) -> None:
+        self._alerts.consider(event)
+        if isinstance(event, AttemptFinished | CallFinished) and abs(event.at - self._looked_at) >= _SPENDING_EVERY:
+            self._looked_at = event.at
+            router = self._router()
+            for each in () if router is None else router.spend():
+                self._alerts.consider_spend(each.provider, each.caps, day=each.day, month=each.month)
 
 
 def _look(alerts: weakref.ref[Alerts], wall: float | None = None) -> None:

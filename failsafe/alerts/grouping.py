@@ -36,6 +36,9 @@ MOST_SUBJECTS = 1000
 MOST_IN_A_GROUP = 100
 """More alerts than this go into the next group."""
 
+LONGEST_OFFLINE = 600.0
+"""Seconds for which alerts wait for this machine's network; then they are sent into it whatever comes of that."""
+
 _HOUR = 3600.0
 _MOST_MUTED = 1000
 _REMEMBERED_OPENINGS = 100
@@ -137,6 +140,7 @@ class Grouping:
         self._subjects: dict[tuple[object, ...], _Subject] = {}
         self._muted: dict[str, float] = dict.fromkeys(config.mute, math.inf)  # until when, steady
         self._suspended: set[str] = set()
+        self._offline_until = -math.inf  # steady
         self._sent: deque[float] = deque(maxlen=config.max_per_hour)  # steady
         self._withheld = 0
 
@@ -240,6 +244,14 @@ class Grouping:
         """End :meth:`suspend`."""
         self._suspended.discard(provider)
 
+    def offline(self, now: Moment) -> None:
+        """This machine's network is gone: nobody could be told. Wait for :meth:`online`, for ten minutes at most."""
+        self._offline_until = now.steady + LONGEST_OFFLINE
+
+    def online(self) -> None:
+        """The network is back."""
+        self._offline_until = -math.inf
+
     def _muted_until(self, provider: str, now: Moment) -> float:
         if provider in self._suspended:
             return math.inf
@@ -305,7 +317,7 @@ class Grouping:
         """From when on *subject* may be told, on the steady scale; gathering apart."""
         if subject.waiting is None:
             return math.inf
-        at = max(now.steady, subject.held_until, self._muted_until(subject.provider, now))
+        at = max(now.steady, subject.held_until, self._offline_until, self._muted_until(subject.provider, now))
         if self._quiet is not None and not subject.urgent:
             at = max(at, now.steady + self._quiet.end_after(now.wall) - now.wall)
         return at

@@ -283,7 +283,8 @@ class Rules:
         table = f"[providers.{provider}.spend]" if provider else "[spend]"
         if share < caps.warn_at:
             return self._alert(
-                at, "spend", provider, INFO, f"{who}: spending of the {period} is below {caps.warn_at:.0%} of its cap",
+                at, "spend", provider, INFO,
+                f"{who}: spending of the {period} is below {100 * caps.warn_at:g} % of its cap",
                 (figures,), resolves=True, period=period,
             )  # fmt: skip
         gone = share >= 1

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from failsafe import checks
+from failsafe import addresses, checks
 from failsafe.alerts.grouping import Group
 from failsafe.alerts.sinks import Render, Troubles
 from failsafe.backoff import a_little_later
@@ -143,8 +143,9 @@ def _parts(url: Secret) -> SplitResult:
     parts = None
     with suppress(ValueError):  # which would quote the address
         parts = urlsplit(url.reveal().strip())
-    if parts is None:
-        checks.refuse("webhook", checks.HIDDEN, "an https address is needed")
+    # Asked again of what will be used: two readers of one address may see two hosts in it.
+    if parts is None or not (parts.scheme == "https" or addresses.is_loopback(parts.hostname or "")):
+        checks.refuse("webhook", checks.HIDDEN, "an https address is needed (http only to this machine)")
     return parts
 
 

@@ -22,7 +22,16 @@ import pytest
 from failsafe import AlertConfig, Alerts, CircuitBreakerConfig, Fault, RetryConfig, SpendConfig
 from failsafe.alerts.grouping import Group
 from failsafe.errors import ConfigError, FailsafeError
-from failsafe.events import Alert, CircuitState, Event, PutOff, StateChanged, StatusChanged, WatchChanged
+from failsafe.events import (
+    Alert,
+    CircuitState,
+    Event,
+    NetworkChanged,
+    PutOff,
+    StateChanged,
+    StatusChanged,
+    WatchChanged,
+)
 from failsafe.secret import Secret
 from failsafe.telemetry.views import ErrorBudget
 from failsafe.testing import FakeClock, ScriptedProvider, answer, failing, scripted_router
@@ -284,6 +293,31 @@ def test_nothing_is_told_of_a_provider_in_maintenance(make: Make, clock: FakeClo
     assert sink.titles == [["openai: breaker opened"]]
 
 
+def test_alerts_wait_for_this_machine_s_network(make: Make, clock: FakeClock) -> None:
+    sink = Recorded()
+    alerts = make(sinks=[sink])
+    alerts.consider(NetworkChanged(at=NOON, up=False))
+    alerts.consider(down())
+    alerts.consider(opened("groq"))
+    passes(alerts, clock, 300)
+    alerts.consider(up())
+    assert sink.groups == []
+    alerts.consider(NetworkChanged(at=NOON, up=True))
+    assert alerts.flush(LONGEST)
+    assert sink.titles == [["openai went down, and it is over", "groq: breaker opened"]]
+
+
+def test_alerts_wait_no_longer_than_ten_minutes_for_a_network(make: Make, clock: FakeClock) -> None:
+    sink = Recorded()
+    alerts = make(sinks=[sink])
+    alerts.consider(NetworkChanged(at=NOON, up=False))
+    alerts.consider(down())
+    passes(alerts, clock, 599)
+    assert sink.groups == []
+    passes(alerts, clock, 1)
+    assert len(sink.groups) == 1
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -324,7 +358,7 @@ def test_budgets_and_spending(make: Make, clock: FakeClock) -> None:
         ["openai: error budget runs out 20 times too fast", "all providers: 90 % of the cap of the day is spent"],
         [
             "openai: its error budget no longer runs out fast",
-            "all providers: spending of the day is below 80% of its cap",
+            "all providers: spending of the day is below 80 % of its cap",
         ],
     ]
 
@@ -425,6 +459,20 @@ def test_a_breaker_of_a_router_is_told_with_what_to_do(make: Make, clock: FakeCl
     (alert,) = sink.groups[0].alerts
     assert alert.title == "openai: breaker opened"
     assert "What to do: the provider failed; see its status page." in alert.message
+
+
+def test_what_a_watched_router_spends_is_looked_at_now_and_then(make: Make, clock: FakeClock) -> None:
+    sink = Recorded()
+    alerts = make(sinks=[sink])
+    caps = SpendConfig(per_day=0.01, warn_at=0.001)
+    with scripted_router(ScriptedProvider("openai"), clock=clock, spend=caps) as router:
+        alerts.watch(router)
+        router.chat("hi", model="gpt-4.1", max_tokens=5)
+        clock.advance(60)
+        router.chat("hi", model="gpt-4.1", max_tokens=5)
+    assert alerts.close(LONGEST)
+    ((title,),) = sink.titles
+    assert title == "all providers: 0 % of the cap of the day is spent"
 
 
 def test_closing_sends_what_is_still_gathered(make: Make) -> None:

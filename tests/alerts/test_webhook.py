@@ -249,6 +249,22 @@ def test_the_address_is_shown_nowhere(hook: Make, caplog: pytest.LogCaptureFixtu
     assert "very-secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.example#@127.0.0.1/",
+        "http://127.0.0.1:80@evil.example/",
+        "http://evil.example?@127.0.0.1",
+        "http://evil.example",
+        "ftp://127.0.0.1",
+        "https://",
+    ],
+)
+def test_nothing_is_sent_to_another_machine_without_tls_however_the_address_is_read(hook: Make, url: str) -> None:
+    with pytest.raises(ConfigError):
+        hook(url)
+
+
 def test_stopping_ends_what_is_under_way(hook: Make, expect_logs: Any) -> None:
     def hang(peer: Peer) -> None:
         peer.read_request()

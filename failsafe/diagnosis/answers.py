@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from failsafe.addresses import host_matches, is_loopback
+from failsafe.addresses import host_matches, is_loopback, parse
 from failsafe.diagnosis import keys, models, network
 from failsafe.diagnosis.facts import Exchanged, ProviderFacts, key_in_words
 from failsafe.diagnosis.finding import Finding, error, note, warning
@@ -80,6 +80,13 @@ def _is_page(exchanged: Exchanged) -> bool:
     return html or "HTML" in (exchanged.failure.message if exchanged.failure and exchanged.status == 200 else "")
 
 
+def own_address(facts: ProviderFacts) -> bool:
+    """Whether it is called at its vendor's own address, so that only somebody else can answer with a web page."""
+    if not host_matches(facts.address.host, facts.preset.hosts) or "{" in facts.preset.base_url:
+        return False
+    return facts.address.path == parse("base_url", facts.preset.base_url).path
+
+
 def _portal(facts: ProviderFacts, found: str) -> Finding:
     return error(
         "captive-portal", facts.name, f"another server answers in its place: {found}",
@@ -134,9 +141,7 @@ def _page(facts: ProviderFacts, exchanged: Exchanged) -> Finding:
     better = _better(facts)
     if better:
         return _wrong_path(facts, what, better)
-    if host_matches(facts.address.host, facts.preset.hosts) and facts.preset.base_url.startswith(
-        facts.config.base_url.rstrip("/")
-    ):
+    if own_address(facts):
         return _portal(facts, what)
     return error(
         "web-page", facts.name, f"answers with {what}",
@@ -182,7 +187,11 @@ def _wrong_path(facts: ProviderFacts, what: str, better: str = "") -> Finding:
 def _misconfigured(facts: ProviderFacts, exchanged: Exchanged, _: Failure) -> Finding:
     better = _better(facts)
     answers = _reaches_the_api(facts.completion)
-    if not exchanged.model and not better and (answers or facts.config.preset in _WITHOUT_LIST):
+    if (
+        not exchanged.model
+        and not better
+        and (answers or (facts.completion is None and facts.config.preset in _WITHOUT_LIST))
+    ):
         return _no_list(facts, exchanged, answers=answers)
     return _wrong_path(facts, said(exchanged), better)
 
@@ -217,15 +226,15 @@ def _model(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) -> Find
     return models.unknown(facts, exchanged, failure)
 
 
-def _permission(facts: ProviderFacts, exchanged: Exchanged, _: Failure) -> Finding:
+def _permission(facts: ProviderFacts, exchanged: Exchanged, _failure: Failure) -> Finding:
     body = exchanged.said or _NO_MESSAGE
     words = " ".join((body.message, *body.words)).replace("_", " ")
     for code, pattern, why, steps in _PERMISSIONS:
         if pattern.search(words):
             return error(code, facts.name, f"refuses: {said(exchanged)}", why, *steps)
     if exchanged.model and exchanged.model in body.message:
-        _, _, why, steps = _PERMISSIONS[-1]
-        return error("model-not-permitted", facts.name, f"refuses: {said(exchanged)}", why, *steps)
+        code, _, why, steps = _PERMISSIONS[-1]
+        return error(code, facts.name, f"refuses: {said(exchanged)}", why, *steps)
     page = (f"see the key's rights: {facts.preset.keys_page}",) if facts.preset.keys_page else ()
     which = key_in_words(exchanged.key) if exchanged.key else "the request"
     return error(

@@ -33,6 +33,7 @@ _OLD_VERSION = frozenset(
     }
 )  # fmt: skip
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+_REFUSED = frozenset({"SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INSUFFICIENT_SECURITY"})
 _CLIENT_CERTIFICATE = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE"})
 
 
@@ -146,7 +147,9 @@ def _no_agreement(facts: ProviderFacts, made: Handshake) -> Finding:
     lasted = f" within {in_words(made.seconds)}" if made.late else ""
     return error(
         "tls-failed", facts.name, f"no TLS handshake comes about with {where}{lasted}: {made.problem.lower()}",
-        "the connection is taken and then dropped: firewalls do so with hosts that are not allowed",
+        "it refuses every cipher that is offered, or asks for a client certificate (client_cert in the settings)"
+        if made.reason in _REFUSED
+        else "the connection is taken and then dropped: firewalls do so with hosts that are not allowed",
         "try from another network, or with the VPN off (or on)",
         *((f"see whether it has an incident: {facts.preset.status_page}",) if facts.preset.status_page else ()),
     )  # fmt: skip

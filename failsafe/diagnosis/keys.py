@@ -19,7 +19,7 @@ from failsafe.secret import Secret
 _NO_KEY_CAME = re.compile(
     r"(?:no|missing|without) (?:an? )?(?:api[ -]?key|auth\w*|bearer|credentials|token)|"
     r"(?:n't|not) provide (?:an? )?(?:api key|auth\w*|credentials|token)|"
-    r"no (?:auth|cookie)\w* (?:credentials|header)|header is (?:required|missing)|"
+    r"no (?:cookie )?auth\w* (?:credentials|header)|header is (?:required|missing)|"
     r"unregistered callers|api[- ]key (?:is )?(?:required|missing)|not authenticated",
     re.IGNORECASE,
 )
@@ -52,22 +52,34 @@ def _new_key(provider: ProviderConfig, key: Secret | None) -> tuple[str, ...]:
 def rejected(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) -> Finding:
     """Explain that the provider took no key."""
     said = exchanged.said.message if exchanged.said else ""
-    if _NO_KEY_CAME.search(said):
-        return _not_sent(facts) if exchanged.key is None else _stripped(facts, exchanged, said)
     if exchanged.key is None:
         return _not_sent(facts)
-    elsewhere = _at_another_host(facts, exchanged.key)
+    # OpenRouter says so of a key that it does not know, too.
+    if _NO_KEY_CAME.search(said) and (facts.route.proxy is not None or facts.config.vendor != "openrouter"):
+        return _stripped(facts, exchanged, said)
+    reason = _reason(failure.diagnosis)
+    elsewhere = _at_another_host(facts, exchanged.key) if reason.startswith(_UNCLEAR) else ""
     what = f"HTTP {exchanged.status}: {said}".rstrip(". :")
     return error(
         "key-rejected", facts.name, f"rejects {key_in_words(exchanged.key)}: {what}",
-        elsewhere or _reason(failure.diagnosis),
+        elsewhere or reason,
         *((_back(facts),) if elsewhere else ()), *_new_key(facts.config, exchanged.key), *_other_causes(facts),
     )  # fmt: skip
 
 
+_UNCLEAR = (
+    "it begins as keys",
+    "it does not begin as keys",
+    "nothing is visibly wrong",
+    "the answer is not in the form",
+)
+"""How reasons begin that leave it open what is wrong."""
+
+
 def _reason(diagnosis: str) -> str:
     """What the rejection means, without what the finding says anyway."""
-    return diagnosis.partition("rejected the key: ")[2] or diagnosis
+    found = diagnosis.partition("rejected the key: ")[2] or diagnosis.partition("rejected the key, though ")[2]
+    return found or diagnosis
 
 
 def _other_causes(facts: ProviderFacts) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import failsafe
@@ -65,6 +66,7 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield name, importlib.metadata.version(name)
 
 
+@cache  # the files of all distributions are read
 def owners() -> tuple[str, ...]:
     """The distributions that have installed something into a package ``failsafe``."""
     found = []

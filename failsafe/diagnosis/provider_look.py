@@ -151,7 +151,7 @@ class ProviderLook:
         except ConfigError as error:
             return msgspec.structs.replace(facts, route_problem=str(error))
         try:
-            facts = self._listed(facts, transport, deadline)
+            facts = self._overheard(self._listed(facts, transport, deadline), deadline)
             if _leads_elsewhere(facts):
                 facts = msgspec.structs.replace(facts, better_url=self._better_url(config, deadline))
             if self._completion and _is_worth_asking(facts):
@@ -159,6 +159,18 @@ class ProviderLook:
         finally:
             transport.close()
         return facts
+
+    def _overheard(self, facts: ProviderFacts, deadline: Deadline) -> ProviderFacts:
+        """Where a TLS server hung up on the request: what it says by itself after the handshake."""
+        first = next(iter(facts.exchanges), None)
+        failure = first.failure if first is not None else None
+        if failure is None or failure.fault is not Fault.DISCONNECTED or facts.handshake is None:
+            return facts
+        config = facts.config
+        server = Server(host=facts.address.host, port=facts.port, proxy=facts.route.proxy)
+        bundle = tls.choose_bundle(config.ca_bundle, self._environ)
+        made = self._inspector(config, deadline).shake_hands(server, bundle, config.client_cert, listen=True)
+        return msgspec.structs.replace(facts, handshake=made) if made.reason else facts
 
     def _transport(self, config: ProviderConfig, base_url: str) -> RequestsTransport:
         return RequestsTransport(

@@ -149,7 +149,9 @@ class Inspector:
                 problem = exchange.blame or ("no answer" if late else "given up")
         return Connected(address=address, seconds=self._clock.monotonic() - began, problem=problem, late=late)
 
-    def shake_hands(self, server: Server, bundle: str, client_cert: tls.ClientCertificate = None) -> Handshake:
+    def shake_hands(
+        self, server: Server, bundle: str, client_cert: tls.ClientCertificate = None, *, listen: bool = False
+    ) -> Handshake:
         """
         Connect to *server* and make the handshake of a real call; a certificate is read even if it is not trusted.
 
@@ -157,22 +159,26 @@ class Inspector:
             server: Who is called, and through which proxy.
             bundle: The certificates to trust, as :func:`failsafe.transport.tls.choose_bundle` gives them.
             client_cert: The certificate to show.
+            listen: Wait for what the server says of itself after it: with TLS 1.3 only then it complains of a client
+                without a certificate.
         """
         began = self._clock.monotonic()
         try:
             context = tls.contexts.get(bundle, client_cert)
         except OSError:
             return Handshake(problem=f"the CA bundle {bundle} or client_cert cannot be loaded", reason="UNLOADABLE")
-        made = self._handshake(context, server)
+        made = self._handshake(context, server, listen=listen)
         made = msgspec.structs.replace(made, seconds=self._clock.monotonic() - began)
         if made.code is not None:
             return msgspec.structs.replace(made, certificate=self._certificate(server))
         return made
 
-    def _handshake(self, context: ssl.SSLContext, server: Server) -> Handshake:
+    def _handshake(self, context: ssl.SSLContext, server: Server, *, listen: bool = False) -> Handshake:
         with self._exchange() as exchange:
             try:
                 encrypted = _encrypted(context, server, exchange)
+                if listen:
+                    encrypted.recv(1)
                 return Handshake(version=encrypted.version() or "", certificate=_said(encrypted.getpeercert()))
             except ssl.SSLCertVerificationError as error:
                 return Handshake(problem=error.verify_message, code=error.verify_code)

@@ -15,6 +15,9 @@ from failsafe import (
     AdaptiveConcurrency,
     AdaptiveConcurrencyConfig,
     Adjustment,
+    Alert,
+    AlertConfig,
+    Alerts,
     AllProvidersFailed,
     Attempt,
     AttemptFinished,
@@ -319,6 +322,16 @@ def a_monitor(router: Router) -> None:
         assert_type(monitor.on_status(lambda change: change.new.upper()), Callable[[], None])
         monitor.on_alert(lambda alert: alert.title.upper())
     monitor.check()  # type: ignore[call-arg]
+
+
+def alerts_of_a_router(router: Router) -> None:
+    with Alerts(AlertConfig(command=["page"])) as alerts:
+        assert_type(alerts.watch(router), Callable[[], None])
+        assert_type(alerts.on_alert(lambda alert: alert.title.upper()), Callable[[], None])
+        alerts.mute("openai", 60.0)
+        alerts.consider(Alert(at=0.0, rule="down", provider="", severity="info", title="", message=""))
+        assert_type(alerts.close(1.0), bool)
+    Alerts(AlertConfig(webhook=1))  # type: ignore[arg-type]
 
 
 assert_type(failsafe.__version__, str)

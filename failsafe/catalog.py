@@ -92,6 +92,27 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     successor: str | None = None
 
 
+class Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What a provider says about itself, beside its prices; nobody has checked it. None and "" where it says nothing.
+
+    Attributes:
+        sla: Per cent of the time that it promises to be up.
+        latency_ms: Milliseconds that it says to add at most.
+        payment: How it can be paid.
+        free_credit: When it gives some for nothing.
+        source: Where that was read.
+        as_of: When.
+    """
+
+    sla: float | None = None
+    latency_ms: float | None = None
+    payment: tuple[str, ...] = ()
+    free_credit: str = ""
+    source: str
+    as_of: date
+
+
 class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     Everything needed to talk to one known provider but the key.
@@ -123,6 +144,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         upstream: The vendors behind an aggregator.
         quirks: Its differences from the dialect's reference.
         prices: What models cost here, by id, where that is not the vendor's own price.
+        claims: What it says about itself, or None.
         status_page: Where the vendor says whether it has an incident, and
         keys_page: where its keys are made, and
         billing_page: where its account is topped up; None where that is not known.
@@ -152,6 +174,7 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     upstream: tuple[str, ...] = ()
     quirks: Quirks = Quirks()
     prices: Mapping[str, Prices] = {}
+    claims: Claims | None = None
     status_page: str | None = None
     keys_page: str | None = None
     billing_page: str | None = None

@@ -9,6 +9,7 @@ or a provider's message, which may repeat either. ``docs/opentelemetry.md`` list
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ REQUEST_MODEL = "gen_ai.request.model"
 RESPONSE_MODEL = "gen_ai.response.model"
 OPERATION_NAME = "gen_ai.operation.name"
 ERROR_TYPE = "error.type"
+TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105 -- an attribute
 
 _OF_VENDORS = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
 """The conventions' names of vendors that we call otherwise."""
@@ -48,16 +50,14 @@ class Peer(NamedTuple):
         system: As the conventions call it; the vendor whose dialect it speaks where the settings name none.
         address: The host of its base URL.
         port: The port.
+        attributes: All but its name, as attributes.
     """
 
     name: str
     system: str
     address: str
     port: int
-
-    def attributes(self) -> Attributes:
-        """Who it is and where it is."""
-        return {PROVIDER_NAME: self.system, "server.address": self.address, "server.port": self.port}
+    attributes: Attributes
 
 
 def peers(config: RouterConfig) -> dict[str, Peer]:
@@ -69,7 +69,9 @@ def _peer(provider: ProviderConfig) -> Peer:
     vendor = provider.preset or provider.dialect
     url = urlsplit(provider.base_url)
     port = url.port or _PORTS.get(url.scheme, 443)
-    return Peer(provider.name, _OF_VENDORS.get(vendor, vendor), url.hostname or "", port)
+    system, address = _OF_VENDORS.get(vendor, vendor), url.hostname or ""
+    attributes: Attributes = {PROVIDER_NAME: system, "server.address": address, "server.port": port}
+    return Peer(provider.name, system, address, port, attributes)
 
 
 def of_start(started: CallStarted) -> Attributes:
@@ -86,8 +88,8 @@ def of_start(started: CallStarted) -> Attributes:
     return attributes
 
 
-def of_end(finished: CallFinished, answer: Attempt | None) -> Attributes:
-    """What is known of a call when it has ended; *answer* is the attempt that brought the answer."""
+def of_end(finished: CallFinished, answer: Attempt | None, cost: Decimal | None) -> Attributes:
+    """What is known of a call when it has ended; *answer* is the attempt that brought the answer, at this *cost*."""
     attributes: Attributes = {"failsafe.attempts": finished.attempts}
     if finished.model:
         attributes[RESPONSE_MODEL] = finished.model
@@ -99,8 +101,8 @@ def of_end(finished: CallFinished, answer: Attempt | None) -> Attributes:
         attributes["failsafe.fallback"] = True
     if answer is not None and answer.usage is not None:
         attributes |= of_usage(answer.usage)
-        if answer.cost_usd is not None:
-            attributes["failsafe.cost_usd"] = float(answer.cost_usd)
+        if cost is not None:
+            attributes["failsafe.cost_usd"] = float(cost)
     return attributes
 
 
@@ -130,7 +132,7 @@ def of_usage(usage: Usage) -> Attributes:
 def of_attempt(attempt: Attempt, peer: Peer | None) -> Attributes:
     """What is known of one request, without its tokens: those are the call's, and must not be added up twice."""
     attributes: Attributes = {
-        **(peer.attributes() if peer is not None else {}),
+        **(peer.attributes if peer is not None else {}),
         REQUEST_MODEL: attempt.model,
         "failsafe.provider": attempt.provider,
         "failsafe.round": attempt.round,

@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from failsafe import __version__, checks, forking
@@ -23,14 +24,13 @@ from failsafe.errors import ConfigError
 from failsafe.events import AttemptFinished, CallFinished, CallStarted, CircuitState, Event, PutOff, StateChanged
 from failsafe.integrations import genai
 from failsafe.integrations.tally import Names
-from failsafe.models import Attempt
+from failsafe.models import Attempt, Usage
 from failsafe.router import Router
 
 try:
-    from opentelemetry import context as otel_context
     from opentelemetry import metrics, trace
     from opentelemetry.context import Context
-    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeter, Observation
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 except ModuleNotFoundError as missing:
     needed = f"failsafe.integrations.opentelemetry needs {missing.name}; pip install 'failsafe-llm[otel]'"
@@ -44,6 +44,7 @@ _MOST_CALLS = 10_000
 _MOST_LATE = 256
 """Ended calls of which an attempt that has lost a race is still to be told."""
 _MOST_NEWS = 16
+_MOST_SETS = 1000
 _LONGEST_NAME = 100
 _ABANDONED = "abandoned"
 
@@ -98,14 +99,24 @@ def _ns(seconds: float) -> int:
 
 
 class _Call:
-    """One call under way, and its span."""
+    """
+    One call under way.
+
+    Attributes:
+        started: How it began.
+        span: Its span; None where nobody records it.
+        context: What attempts and metrics belong to; None without a span.
+        answer: The attempt that was answered, as far as is known.
+        last: The attempt that ended last.
+        seen: How many have ended.
+    """
 
     __slots__ = ("answer", "context", "last", "seen", "span", "started")
 
-    def __init__(self, started: CallStarted, span: Span) -> None:
+    def __init__(self, started: CallStarted, span: Span | None) -> None:
         self.started = started
         self.span = span
-        self.context = trace.set_span_in_context(span, otel_context.get_current())
+        self.context = None if span is None else trace.set_span_in_context(span)
         self.answer: Attempt | None = None
         self.last: Attempt | None = None
         self.seen = 0
@@ -161,12 +172,13 @@ class _Listener:
         span = self._tracer.start_span(
             f"{event.operation} {event.asked_model[:_LONGEST_NAME]}",
             kind=SpanKind.CLIENT,
-            attributes={**genai.of_start(event), **self._common},
+            attributes=genai.of_start(event) | self._common,
             start_time=_ns(event.at),
         )
+        call = _Call(event, span if span.is_recording() else None)
         given_up: _Call | None = None
         with self._lock:
-            self._calls[event.call_id] = _Call(event, span)
+            self._calls[event.call_id] = call
             if len(self._calls) > _MOST_CALLS:
                 given_up = self._calls.pop(next(iter(self._calls)))
         if given_up is not None:
@@ -181,9 +193,9 @@ class _Listener:
         call.last = attempt
         if attempt.usage is not None:
             call.answer = attempt
+        self._metrics.attempt(attempt, call.context)
         self._tell_news(call)
-        self._metrics.attempt(attempt, call)
-        if call.span.get_span_context().trace_flags.sampled:  # the call's own span may have ended before a lost hedge
+        if call.span is not None:
             self._attempt_span(event, call)
 
     def _call_of(self, call_id: str) -> _Call | None:
@@ -205,7 +217,7 @@ class _Listener:
             f"attempt {attempt.provider}",
             call.context,
             SpanKind.CLIENT,
-            {**genai.of_attempt(attempt, self._peers.get(attempt.provider)), **self._common},
+            genai.of_attempt(attempt, self._peers.get(attempt.provider)) | self._common,
             start_time=_ns(attempt.started_at),
         )
         if genai.is_error(attempt):
@@ -215,21 +227,24 @@ class _Listener:
     def _finish(self, event: CallFinished) -> None:
         with self._lock:
             call = self._calls.pop(event.call_id, None)
-            missing = event.attempts - call.seen if call is not None else 0
-            if call is not None and missing > 0:
+            if call is None:
+                return
+            missing = event.attempts - call.seen
+            if missing > 0:
                 self._late[event.call_id] = (call, missing)
                 if len(self._late) > _MOST_LATE:
                     del self._late[next(iter(self._late))]
-        if call is None:
-            return
         self._tell_news(call)
+        # Without an answer, whoever was asked last stands for all.
+        provider = event.provider or (call.last.provider if call.last is not None else "")
         error = genai.error_of(event)
-        peer = self._peer_of(event, call)
-        self._metrics.call(event, call, peer, error)
-        if call.span.is_recording():
-            attributes = genai.of_end(event, call.answer)
+        cost = None if call.answer is None else call.answer.cost_usd
+        self._metrics.call(event, call, provider, error, cost)
+        if call.span is not None:
+            attributes = genai.of_end(event, call.answer, cost)
+            peer = self._peers.get(provider)
             if peer is not None:
-                attributes |= {"failsafe.provider": peer.name, **peer.attributes()}
+                attributes |= {"failsafe.provider": peer.name, **peer.attributes}
             first_chunk = genai.first_chunk(call.started, call.answer or call.last)
             if first_chunk is not None:
                 attributes["gen_ai.response.time_to_first_chunk"] = first_chunk
@@ -237,13 +252,8 @@ class _Listener:
                 attributes[genai.ERROR_TYPE] = error
                 call.span.set_status(Status(StatusCode.ERROR))
             call.span.set_attributes(attributes)
-        # Not event.at: the wall clock may have been set back meanwhile.
-        call.span.end(_ns(call.started.at + event.latency_ms / 1000))
-
-    def _peer_of(self, event: CallFinished, call: _Call) -> genai.Peer | None:
-        """Who answered; without an answer, who was asked last."""
-        who = event.provider or (call.last.provider if call.last is not None else "")
-        return self._peers.get(who)
+            # Not event.at: the wall clock may have been set back meanwhile.
+            call.span.end(_ns(call.started.at + event.latency_ms / 1000))
 
     def _tell_news(self, call: _Call) -> None:
         news = self._news.events
@@ -251,7 +261,7 @@ class _Listener:
             return
         told = list(news)
         news.clear()
-        if call.span.is_recording():
+        if call.span is not None and call.span.is_recording():
             for event in told:
                 if event.at >= call.started.at:  # else it was no part of this call
                     name, attributes = genai.of_news(event)
@@ -270,8 +280,9 @@ class _Listener:
 
 def _give_up(call: _Call) -> None:
     """End the span of a call of which nobody will tell the end."""
-    call.span.set_attribute("failsafe.outcome", _ABANDONED)
-    call.span.end()
+    if call.span is not None:
+        call.span.set_attribute("failsafe.outcome", _ABANDONED)
+        call.span.end()
 
 
 class _Metrics:
@@ -286,11 +297,13 @@ class _Metrics:
     ) -> None:
         meter = metrics.get_meter(_SCOPE, __version__, provider)
         self._router: weakref.ref[Router] | None = weakref.ref(router)  # None once it is over
+        self._silent = isinstance(meter, NoOpMeter)
         self._common = common
         self._peers = peers
         config = router.config
         known = {*config.aliases, *config.embeddings}.union(*(each.known_models for each in config.providers))
         self._models = Names(known)
+        self._sets: dict[tuple[object, ...], genai.Attributes] = {}  # guarded by _lock for writing
         self._start_afresh()
         forking.register(self)
         self._duration = meter.create_histogram(
@@ -323,78 +336,96 @@ class _Metrics:
 
     _after_fork = _start_afresh
 
-    def _model(self, name: str) -> str:
-        with self._lock:
-            return self._models.of(name)
+    def _remembered(self, key: tuple[object, ...], make: Callable[[], genai.Attributes]) -> genai.Attributes:
+        """The attributes for *key*: most calls have those of the call before."""
+        attributes = self._sets.get(key)
+        if attributes is None:
+            with self._lock:
+                attributes = make()
+                if len(self._sets) >= _MOST_SETS:  # callers make up names
+                    self._sets.clear()
+                self._sets[key] = attributes
+        return attributes
 
-    def call(self, event: CallFinished, call: _Call, peer: genai.Peer | None, error: str | None) -> None:
+    def call(self, event: CallFinished, call: _Call, provider: str, error: str | None, cost: Decimal | None) -> None:
         """Record a call that has ended."""
-        attributes: genai.Attributes = {
-            genai.OPERATION_NAME: call.started.operation,
-            genai.REQUEST_MODEL: self._model(event.asked_model),
-            **(peer.attributes() if peer is not None else {}),
-            **self._common,
-        }
-        if event.model:
-            attributes[genai.RESPONSE_MODEL] = self._model(event.model)
+        if self._silent:
+            return
+        operation, context = call.started.operation, call.context
+        attributes = self._remembered(
+            (operation, event.asked_model, event.model, provider),
+            lambda: self._of_call(operation, event.asked_model, event.model, provider),
+        )
         answer = call.answer
         if answer is not None and answer.usage is not None:
-            self._usage(answer, attributes, call.context)
-        first_chunk = genai.first_chunk(call.started, answer or call.last)
-        if first_chunk is not None:
-            self._first_chunk.record(first_chunk, attributes, call.context)
-        if error is not None:
-            attributes = {**attributes, genai.ERROR_TYPE: error}
-        self._duration.record(event.latency_ms / 1000, attributes, call.context)
-
-    def _usage(self, answer: Attempt, attributes: genai.Attributes, context: Context) -> None:
-        usage, cost = answer.usage, answer.cost_usd
-        assert usage is not None  # noqa: S101 -- an answer has one
-        kinds = (("input", usage.prompt_tokens), ("output", usage.completion_tokens))
-        for kind, count in kinds:
-            if count:  # 0: the provider has not said
-                self._tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)
+            self._usage(answer.usage, attributes, context)
         if cost is not None and cost >= 0:
             self._cost.add(float(cost), attributes, context)
+        first_chunk = genai.first_chunk(call.started, answer or call.last)
+        if first_chunk is not None:
+            self._first_chunk.record(first_chunk, attributes, context)
+        if error is not None:
+            attributes = {**attributes, genai.ERROR_TYPE: error}
+        self._duration.record(event.latency_ms / 1000, attributes, context)
 
-    def attempt(self, attempt: Attempt, call: _Call | None) -> None:
-        """Record an attempt that has ended."""
-        peer = self._peers.get(attempt.provider)
-        attributes: genai.Attributes = {
-            **(peer.attributes() if peer is not None else {}),
-            genai.REQUEST_MODEL: self._model(attempt.model),
-            "failsafe.provider": attempt.provider,
-            "failsafe.hedge": attempt.hedge,
+    def _of_call(self, operation: str, asked: str, model: str | None, provider: str) -> genai.Attributes:
+        peer = self._peers.get(provider)
+        return {
+            genai.OPERATION_NAME: operation,
+            genai.REQUEST_MODEL: self._models.of(asked),
+            **({genai.RESPONSE_MODEL: self._models.of(model)} if model else {}),
+            **(peer.attributes if peer is not None else {}),
             **self._common,
         }
-        if attempt.fault is not None:
-            attributes[genai.ERROR_TYPE] = attempt.fault.value
-        context = None if call is None else call.context
+
+    def _usage(self, usage: Usage, attributes: genai.Attributes, context: Context | None) -> None:
+        for kind, count in (("input", usage.prompt_tokens), ("output", usage.completion_tokens)):
+            if count:  # 0: the provider has not said
+                self._tokens.record(count, {**attributes, genai.TOKEN_TYPE: kind}, context)
+
+    def attempt(self, attempt: Attempt, context: Context | None) -> None:
+        """Record an attempt that has ended."""
+        if self._silent:
+            return
+        attributes = self._remembered(
+            (attempt.provider, attempt.model, attempt.fault, attempt.hedge), lambda: self._of_attempt(attempt)
+        )
         self._attempts.record(attempt.latency_ms / 1000, attributes, context)
         if attempt.maybe_billed:
             self._maybe_billed.add(1, attributes, context)
 
+    def _of_attempt(self, attempt: Attempt) -> genai.Attributes:
+        return {
+            **self._of_target(attempt.provider, attempt.model),
+            "failsafe.hedge": attempt.hedge,
+            **({} if attempt.fault is None else {genai.ERROR_TYPE: attempt.fault.value}),
+        }
+
     def transition(self, event: StateChanged) -> None:
         """Record a breaker's change of state."""
         provider, _, model = event.name.partition(":")
-        self._transitions.add(1, {**self._breaker(provider, model), "failsafe.breaker.state": event.new.value})
+        with self._lock:
+            attributes = self._of_target(provider, model)
+        self._transitions.add(1, {**attributes, "failsafe.breaker.state": event.new.value})
 
-    def _breaker(self, provider: str, model: str) -> genai.Attributes:
-        of_model: genai.Attributes = {genai.REQUEST_MODEL: self._model(model)} if model else {}
+    def _of_target(self, provider: str, model: str) -> genai.Attributes:
+        of_model: genai.Attributes = {genai.REQUEST_MODEL: self._models.of(model)} if model else {}
         return {"failsafe.provider": provider, **of_model, **self._common}
 
     def states(self) -> list[Observation]:
         """1 for the state that each breaker is in, else 0; breakers of models without a name of their own together."""
         found: dict[tuple[str, str, str], int] = {}
-        for provider, stats in self._stats().items():
-            for model, breaker in (stats["breakers"] or {"": stats["breaker"]}).items():
-                for state in CircuitState:
-                    key = (provider, self._model(model) if model else "", state.value)
-                    found[key] = found.get(key, 0) + (breaker.state is state)
-        return [
-            Observation(count, {**self._breaker(provider, model), "failsafe.breaker.state": state})
-            for (provider, model, state), count in found.items()
-        ]
+        everything = self._stats()
+        with self._lock:
+            for provider, stats in everything.items():
+                for model, breaker in (stats["breakers"] or {"": stats["breaker"]}).items():
+                    for state in CircuitState:
+                        key = (provider, self._models.of(model) if model else "", state.value)
+                        found[key] = found.get(key, 0) + (breaker.state is state)
+            return [
+                Observation(count, {**self._of_target(provider, model), "failsafe.breaker.state": state})
+                for (provider, model, state), count in found.items()
+            ]
 
     def in_flight(self) -> list[Observation]:
         """Requests under way at each provider."""

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Context, Decimal
+from operator import add
 
 from failsafe import forking
 from failsafe.events import AttemptFinished, CallFinished, Event, ProbeFinished, PutOff
@@ -148,8 +149,7 @@ class AttemptCounts:
             self._add_usage(attempt.usage, attempt.cost_usd)
 
     def _add_usage(self, usage: Usage, cost: Decimal | None) -> None:
-        for place, count in enumerate(tokens_by_kind(usage)):
-            self.tokens[place] += count
+        self.tokens = list(map(add, self.tokens, tokens_by_kind(usage)))
         if cost is None:
             self.unpriced += 1
         elif cost > 0:  # a provider that says less than nothing makes no counter go down
@@ -162,9 +162,8 @@ def tokens_by_kind(usage: Usage) -> tuple[int, int, int, int, int]:
 
     None is below 0, whatever a provider says of the parts and their sums.
     """
-    cached, written, reasoning = (
-        max(0, count) for count in (usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
-    )
+    cached, written = max(0, usage.cached_tokens), max(0, usage.cache_write_tokens)
+    reasoning = max(0, usage.reasoning_tokens)
     return (
         max(0, usage.prompt_tokens - cached - written),
         cached,

@@ -682,4 +682,5 @@ def test_providers_are_called_as_the_conventions_call_them(
     settings: dict[str, Any], system: str, address: str, port: int
 ) -> None:
     config = RouterConfig(providers=[ProviderConfig(name="mine", api_key="k" * 20, **settings)])
-    assert genai.peers(config) == {"mine": genai.Peer("mine", system, address, port)}
+    (peer,) = genai.peers(config).values()
+    assert (peer.name, peer.system, peer.address, peer.port) == ("mine", system, address, port)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from math import inf
 
 from failsafe.faults import REACTIONS, BreakerEffect
-from failsafe.telemetry import tallies
+from failsafe.telemetry import coverage, tallies
+from failsafe.telemetry.coverage import Kept
 from failsafe.telemetry.views import Incident, Span, Target
 
 _HOUR = 3600.0
@@ -27,11 +29,15 @@ def faults(connection: sqlite3.Connection, target: int, began: float, ended: flo
     return _ordered(_counted(connection, target, began, ended))
 
 
-def incident(connection: sqlite3.Connection, target: Target, down: Span, now: float) -> Incident:
-    """What failed while *target* was down."""
+def incidents(connection: sqlite3.Connection, downtimes: Iterable[tuple[Span, Target]], now: float) -> list[Incident]:
+    """What failed in each time that a target was down."""
+    there = coverage.kept(connection)
+    return [_incident(connection, target, down, now, there) for down, target in downtimes]
+
+
+def _incident(connection: sqlite3.Connection, target: Target, down: Span, now: float, there: Kept) -> Incident:
     still = down.ended >= now
     ended = inf if still else down.ended
-    tally = tallies.tallies(connection, down.began // 10 * 10, ended, target.id).get(target.id)
     if ended - down.began <= _HOUR and _is_kept(connection, target.id, down.began):
         found = _single(connection, target.id, down.began, ended, flag=_BLAMED)
     else:
@@ -41,7 +47,7 @@ def incident(connection: sqlite3.Connection, target: Target, down: Span, now: fl
         target=target,
         began=down.began,
         ended=None if still else down.ended,
-        failures=tally.failed if tally else 0,
+        failures=tallies.failures(connection, coverage.cover(down.began // 10 * 10, ended, there), target.id),
         faults=_ordered(found),
     )
 

@@ -145,7 +145,9 @@ class StoreReader:
             found = [each for each in registers.targets(connection) if each.name == name]
             if base_url is not None:
                 found = [each for each in found if each.base_url == base_url]
-            return max(found, key=lambda each: (registers.last_seen(connection, each.id) or 0.0, each.id), default=None)
+            if len(found) < 2:
+                return found[0] if found else None
+            return max(found, key=lambda each: (registers.last_seen(connection, each.id) or 0.0, each.id))
 
         return self._read(look)
 
@@ -169,8 +171,9 @@ class StoreReader:
         began: float,
         ended: float,
     ) -> Overview:
-        spans = history.spans(target.id, began, ended)
-        budget = None if target.sla is None else _budget(history, target.id, target.sla, ended, MONTH)
+        month = began if target.sla is None else min(began, ended - MONTH)
+        spans = history.spans(target.id, month, ended)
+        budget = None if target.sla is None else _budget(spans, target.sla, ended, MONTH)
         tally = tally or Tally()
         return Overview(
             target=target,
@@ -209,22 +212,22 @@ class StoreReader:
             target = next((each for each in registers.targets(connection) if each.id == target_id), None)
             if target is None or target.sla is None:
                 return None
-            return _budget(self._history(connection, [target_id]), target_id, target.sla, ended, window)
+            spans = self._history(connection, [target_id]).spans(target_id, ended - window, ended)
+            return _budget(spans, target.sla, ended, window)
 
         return self._read(look)
 
-    def incidents(self, began: float, ended: float, targets: Sequence[int] | None = None) -> list[Incident]:
-        """The times in which providers (ids; None: all) were down and that touch a window, by their begin."""
+    def incidents(
+        self, began: float, ended: float, targets: Sequence[int] | None = None, limit: int = 1000
+    ) -> list[Incident]:
+        """The last *limit* times in which providers (ids; None: all) were down and that touch a window, by begin."""
 
         def look(connection: sqlite3.Connection) -> list[Incident]:
             asked = [each for each in registers.targets(connection) if targets is None or each.id in set(targets)]
             history = self._history(connection, [each.id for each in asked])
-            found = [
-                breakdowns.incident(connection, each, down, history.now)
-                for each in asked
-                for down in history.downtimes(each.id, began, ended)
-            ]
-            return sorted(found, key=lambda incident: (incident.began, incident.target.name))
+            found = [(down, each) for each in asked for down in history.downtimes(each.id, began, ended)]
+            found.sort(key=lambda entry: (entry[0].began, entry[1].name))
+            return breakdowns.incidents(connection, found[-_bounded(limit) :], history.now)
 
         return self._read(look)
 
@@ -387,11 +390,9 @@ class StoreReader:
         return self._read(registers.size)
 
 
-def _budget(history: History, target: int, sla: float, ended: float, window: float) -> ErrorBudget:
-    began = ended - window
-    spans = history.spans(target, began, ended)
-    last_hour = (ended - min(_HOUR, window), ended)
-    return uptime.error_budget(sla, uptime.summed_up(spans, began, ended), uptime.summed_up(spans, *last_hour))
+def _budget(spans: Sequence[Span], sla: float, ended: float, window: float) -> ErrorBudget:
+    of_window = uptime.summed_up(spans, ended - window, ended)
+    return uptime.error_budget(sla, of_window, uptime.summed_up(spans, ended - min(_HOUR, window), ended))
 
 
 def _names(connection: sqlite3.Connection, provider: str | None) -> Mapping[int, str]:

@@ -89,6 +89,11 @@ def tallies(connection: sqlite3.Connection, began: float, ended: float, target: 
     return found
 
 
+def failures(connection: sqlite3.Connection, pieces: Iterable[Piece], target: int) -> int:
+    """How many failures of *target* speak against it."""
+    return sum(row[0] for row in _rows(connection, pieces, "coalesce(sum(failed), 0)", target))
+
+
 def _rows(
     connection: sqlite3.Connection, pieces: Iterable[Piece], columns: str, target: int | None
 ) -> Iterator[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ come before all that.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
@@ -268,7 +269,7 @@ def tiled(observed: Iterable[Span], watch: Iterable[Span], began: float, ended: 
     How a provider was at each moment of a window, without a gap: in order, next to each other, from end to end.
 
     Args:
-        observed: What was observed.
+        observed: What was observed, in order and none over another.
         watch: Times that come before that: ``PAUSED``, ``MAINTENANCE``, and ``UNKNOWN`` for those in which this
             machine had no network. In any order; they may overlap.
         began: The window's begin.
@@ -276,6 +277,26 @@ def tiled(observed: Iterable[Span], watch: Iterable[Span], began: float, ended: 
     """
     if not began < ended:
         return []
+    watched = [span for span in watch if span.began < ended and span.ended > began]
+    inside = clipped(observed, began, ended)
+    return _overlaid(inside, watched, began, ended) if watched else _filled(inside, began, ended)
+
+
+def _filled(spans: Iterable[Span], began: float, ended: float) -> list[Span]:
+    """*spans*, in order and within the window, with what is unknown between them."""
+    found: list[Span] = []
+    at = began
+    for span in spans:
+        if at < span.began:
+            found.append(Span(began=at, ended=span.began, state=UNKNOWN))
+        found.append(span)
+        at = span.ended
+    if at < ended:
+        found.append(Span(began=at, ended=ended, state=UNKNOWN))
+    return merged(found)
+
+
+def _overlaid(observed: Iterable[Span], watch: Iterable[Span], began: float, ended: float) -> list[Span]:
     turns: list[tuple[float, int, int]] = [(began, 0, 1), (ended, 0, -1)]
     layered = [(_LAYERS[span.state], span) for span in observed]
     layered += [(_LAYERS[span.state] or _OFFLINE, span) for span in watch]
@@ -339,12 +360,15 @@ def percentage(answering: float, down: float) -> float:
 
 def clipped(spans: Iterable[Span], began: float, ended: float) -> list[Span]:
     """The parts of *spans* that lie in a window."""
-    cut = (
-        Span(began=max(span.began, began), ended=min(span.ended, ended), state=span.state)
+    if not began < ended:
+        return []
+    return [
+        span
+        if span.began >= began and span.ended <= ended
+        else Span(began=max(span.began, began), ended=min(span.ended, ended), state=span.state)
         for span in spans
         if span.began < ended and span.ended > began
-    )
-    return [span for span in cut if span.began < span.ended]
+    ]
 
 
 def downtimes(spans: Iterable[Span]) -> list[Span]:
@@ -390,10 +414,14 @@ def days(spans: Sequence[Span], boundaries: Sequence[float]) -> list[Uptime]:
     The uptime of each day, however long it is: the days on which clocks change have 23 or 25 hours.
 
     Args:
-        spans: How the provider was, in order.
+        spans: How the provider was, in order and none over another.
         boundaries: The begin of each day and the end of the last, ascending.
     """
-    return [summed_up(spans, began, ended) for began, ended in pairwise(boundaries)]
+    begins, ends = [span.began for span in spans], [span.ended for span in spans]
+    return [
+        summed_up(spans[bisect_right(ends, began) : bisect_left(begins, ended)], began, ended)
+        for began, ended in pairwise(boundaries)
+    ]
 
 
 class _Saved(msgspec.Struct):

@@ -182,6 +182,7 @@ def test_an_incident_tells_what_failed_meanwhile(reader: StoreReader, past: Past
     assert (other.target.name, other.began, other.ended) == ("b", NOON + 590, None)
     assert reader.incidents(NOON, NOON + 600, [past.target("b")]) == [other]
     assert reader.incidents(NOON, NOON + 600, []) == []
+    assert reader.incidents(NOON, NOON + 600, limit=1) == [other]
 
 
 def test_an_incident_is_told_whole_however_little_of_it_lies_in_the_window(reader: StoreReader, past: Past) -> None:

@@ -277,6 +277,7 @@ class HealthMonitor:
                 visit.found = self._probe(each, None)
             finally:
                 self._end_visit(each, visit)
+            each.due = self._after(each, self._clock.monotonic())
             self._tell_changes()
             return visit.found
 
@@ -292,11 +293,14 @@ class HealthMonitor:
         asked = [each.name for each in self._providers.values() if self._is_probed(each)]
         found: dict[str, ProbeFinished] = {}
         helpers = [_Helper(self, asked, found) for _ in range(min(self.config.workers, len(asked)) - 1)]
-        for helper in helpers:
-            helper.engage(self._probes)
-        _check_each(self, asked, found)
-        for helper in helpers:
-            helper.done.wait()
+        try:
+            for helper in helpers:
+                helper.engage(self._probes)
+            _check_each(self, asked, found)
+            for helper in helpers:
+                helper.done.wait()  # for a probe at the most, which its deadline bounds
+        finally:
+            asked.clear()  # whoever is interrupted wants no more
         return found
 
     # What is known.

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -16,6 +17,7 @@ from failsafe.clock import Random
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import ConfigError, RouterClosed
 from failsafe.events import (
+    Alert,
     AttemptFinished,
     CircuitState,
     Event,
@@ -27,8 +29,8 @@ from failsafe.events import (
 from failsafe.faults import Fault
 from failsafe.health import ProviderStatus
 from failsafe.monitor import HealthMonitor
-from failsafe.monitoring_config import AlertConfig, MonitorConfig, ProbeConfig
-from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
+from failsafe.monitoring_config import AlertConfig, MonitorConfig, ProbeConfig, StoreConfig
+from failsafe.policy_config import CircuitBreakerConfig, RateLimiterConfig, RetryConfig
 from failsafe.router import Router
 from failsafe.sim import BEHAVIOURS, HEALTHY, FakeProvider
 from failsafe.telemetry.views import TargetState
@@ -610,6 +612,89 @@ def test_a_provider_that_cannot_be_probed_as_configured_is_refused_at_once() -> 
     provider = ScriptedProvider("own", probe=ProbeConfig(kind="completion"))
     with scripted_router(provider) as router, pytest.raises(ConfigError, match=r"own\.probe\.model"):
         HealthMonitor(router)
+
+
+def test_a_status_that_changes_is_told_to_those_who_are_to_be_told() -> None:
+    alerts: list[Alert] = []
+    told = threading.Event()
+
+    def tell(alert: Alert) -> None:
+        alerts.append(alert)
+        told.set()
+
+    with Bench(own(failing(Fault.SERVER, status=500))) as bench:
+        forget = bench.monitor.on_alert(tell)
+        bench.run(100)
+        assert bench.status() is ProviderStatus.DOWN
+        for _ in range(100):
+            bench.clock.advance(20)
+            bench.monitor.alerts.tick()
+            if told.wait(0.05):
+                break
+        forget()
+        forget()
+    assert [alert.rule for alert in alerts] == ["down"]
+
+
+def test_listeners_of_alerts_are_kept_when_it_is_started_again() -> None:
+    with scripted_router(own(), alerts=QUIET) as router:
+        monitor = HealthMonitor(router)
+        monitor.on_alert(lambda _: None)
+        first = monitor.alerts
+        monitor.start()
+        monitor.start()
+        monitor.stop()
+        monitor.start()
+        assert monitor.alerts is not first
+        assert monitor.stop()
+
+
+def test_an_error_budget_is_looked_at_once_a_minute(tmp_path: Path) -> None:
+    provider = own(probe=ProbeConfig(sla=99.0))
+    with Bench(provider, own(name="other"), store=StoreConfig(path=str(tmp_path / "store.db"))) as bench:
+        bench.run(1)
+        assert bench.router.store is not None
+        assert bench.router.store.flush()
+        considered: list[tuple[str, float]] = []
+        bench.monitor.alerts.consider_budget = (  # type: ignore[method-assign]
+            lambda provider, budget, *_, **__: considered.append((provider, budget.sla))
+        )
+        bench.run(125)
+    assert considered == [("own", 99.0)] * 2
+
+
+def test_a_defect_in_one_look_does_not_end_the_watching() -> None:
+    with Bench(own()) as bench:
+        bench.run(1)
+        bench.monitor._notice_gap = lambda _: 1 / 0  # type: ignore[method-assign, assignment]
+        with pytest.raises(ZeroDivisionError):
+            bench.run(10)
+        del bench.monitor._notice_gap
+        bench.run(60)
+        assert bench.times("own") == [0, 30, 60]
+
+
+@MEANT
+def test_a_completion_that_may_not_be_asked_now_waits_for_the_next_time() -> None:
+    limits = RateLimiterConfig(requests_per_minute=1)
+    with Bench(own(probe=ProbeConfig(kind="completion")), rate_limiter=limits) as bench:
+        bench.run(31)
+        assert bench.times("own") == [0]
+        assert bench.monitor.check_all() == {}
+        bench.run(60)
+        assert len(bench.times("own")) == 2
+
+
+@MEANT
+def test_calls_that_fail_without_a_network_are_held_against_nobody() -> None:
+    gone = failing(Fault.NETWORK, "no route")
+    with Bench(own(gone, name="first"), own(gone, name="second"), fallback="nobody") as bench:
+        bench.run(1)
+        for _ in range(5):
+            bench.router.chat("hi", model="gpt-4.1")
+        bench.router.reset()
+        assert set(bench.monitor.status().values()) == {ProviderStatus.UNKNOWN}
+        assert bench.monitor._providers["first"].sightings.lately(bench.clock.monotonic()).failed == 0
 
 
 def test_uptime_is_reckoned_without_a_store() -> None:

@@ -86,6 +86,17 @@ def test_the_examples_of_the_embeddings_guide_run(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.splitlines() == ["azure [0.3, 0.4]", "['overloaded', 'None']"]
 
 
+def test_the_examples_of_the_health_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    run_examples("health.md")
+    assert capsys.readouterr().out.splitlines() == [
+        "{'openai': <ProviderStatus.HEALTHY: 'healthy'>, 'backup': <ProviderStatus.HEALTHY: 'healthy'>}",
+        "models server 500 True",
+        "down - 3 failures without an answer between (3 make it down)",
+        "False",
+        "watching it is paused (we move it)",
+    ]
+
+
 def test_the_examples_of_the_streaming_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
     run_examples("streaming.md")
     assert capsys.readouterr().out.splitlines() == [

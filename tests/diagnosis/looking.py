@@ -46,15 +46,15 @@ def settings_of(provider: FakeProvider, **changes: Any) -> dict[str, Any]:
 
 def examined(
     folder: Path,
-    providers: Mapping[str, Mapping[str, Any]],
+    described: Mapping[str, Mapping[str, Any]],
     *,
     environ: Mapping[str, str] | None = None,
     above: str = "",
     timeout: float = 2.0,
     **wanted: Any,
 ) -> Report:
-    """What the doctor finds of these providers; no key that a test has marked is in it."""
-    path = written(folder, providers, above)
+    """What the doctor finds of the providers that are *described*; no key that a test has marked is in it."""
+    path = written(folder, described, above)
     variables = {"FAILSAFE_STORE": "off", **(environ or {})}
     report = examine(Wanted(path=path, timeout=timeout, **wanted), environ=variables)
     assert "MARKED" not in repr(report.findings)

@@ -22,6 +22,7 @@ from failsafe.pricing import Rates
 from failsafe.telemetry import commands, database, settling, uptime
 from failsafe.telemetry.reader import Cursor, StoreReader
 from failsafe.telemetry.schema import PICODOLLARS, VERSION
+from failsafe.telemetry.snapshots import FileSnapshots
 from failsafe.telemetry.views import TargetState
 from failsafe.testing import FakeClock
 from tests.telemetry.past import NOON, PROCESS, A, Past, every_30_s
@@ -744,6 +745,16 @@ reader.close()
 connection.close()
 """
     assert run(program) == ["a b"]
+
+
+def test_the_connection_of_a_forked_childs_parent_is_neither_used_nor_closed(past: Past, path: Path) -> None:
+    with closing(FileSnapshots(path)) as snapshots:
+        inherited = snapshots._connection
+        assert inherited is not None
+        snapshots._after_fork()  # as in the child
+        assert snapshots.read(lambda connection: connection is inherited) is False
+        assert inherited.execute("SELECT 1").fetchone() == (1,)
+        inherited.close()
 
 
 # In memory.

@@ -28,7 +28,7 @@ class Reckoner:
     def picodollars(self, attempt: Attempt) -> int | None:
         """``attempt.cost_usd`` in picodollars, the nearest where it is finer; None where it is not known."""
         usage, rates = attempt.usage, attempt.rates
-        if usage is None or rates is None or usage.cost_usd is not None:
+        if usage is None or rates is None or usage.cost_usd is not None or not usage.total_tokens:
             return _rounded(attempt.cost_usd)
         remembered = self._rates.get(id(rates))
         if remembered is None or remembered[0] is not rates:

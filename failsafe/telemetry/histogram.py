@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -97,11 +98,9 @@ class Histogram:
         if not total:
             return None
         rank = max(1, math.ceil(q * total - 1e-9))  # 0.07 * 100 is above 7
-        for index in sorted(self.counts):
-            rank -= self.counts[index]
-            if rank <= 0:
-                return _MIDDLES[index]
-        return _MIDDLES[max(self.counts)]
+        ordered = sorted(self.counts.items())
+        up_to_here = list(accumulate(count for _, count in ordered))
+        return _MIDDLES[ordered[bisect_left(up_to_here, min(rank, total))][0]]
 
     def to_bytes(self) -> bytes:
         """The histogram in as few bytes as it takes; equal histograms give equal bytes."""

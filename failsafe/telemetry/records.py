@@ -39,9 +39,6 @@ class Target:
         self.info = info
         self.identity = (name, info.base_url)
 
-    def __repr__(self) -> str:
-        return f"<Target {self.name} at {self.info.base_url}>"
-
 
 class Source:
     """

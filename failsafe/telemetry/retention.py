@@ -7,7 +7,7 @@ What is kept how long: single attempts, calls, probes, texts, programs that have
 single attempts, calls, probes and texts, then counts of ten seconds, events, counts of a minute and of a quarter
 of an hour. Costs, counts by day and alerts stay.
 
-Each step is one short transaction, so that no other program waits for long. A page that is freed is used again before
+Each transaction is short, so that no other program waits for long. A page that is freed is used again before
 the file grows.
 """
 
@@ -69,22 +69,20 @@ def tidy(connection: sqlite3.Connection, config: StoreConfig, now: float) -> boo
 
 def make_room(connection: sqlite3.Connection, config: StoreConfig) -> bool:
     """
-    If the file is nearly full, forget the oldest, in one step; whether that was not enough yet.
+    If the file is nearly full, forget the oldest, in a few short transactions; whether that was not enough yet.
 
     It takes a few microseconds while there is room, so that it can be called after each write.
 
     Raises:
         sqlite3.Error: The step was not done.
     """
-    if not _is_full(connection, config):
-        return False
-    with transaction(connection):
-        for _ in range(_CHUNKS):
+    for _ in range(_CHUNKS):
+        if not _is_full(connection, config):
+            return False
+        with transaction(connection):
             if not _forget_oldest(connection):
                 return False
-            if not _is_full(connection, config):
-                return False
-    return True
+    return _is_full(connection, config)
 
 
 def compact(connection: sqlite3.Connection) -> None:

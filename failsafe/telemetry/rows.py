@@ -7,6 +7,7 @@ none) raises :class:`Absurd`, or whatever Python raises for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -128,9 +129,17 @@ def texts_row(event: CallTexts, at: float) -> Row:
 
 def event_row(event: Event, at: float) -> Row:
     """The row of ``events``; every text in it is masked."""
-    changes = {name: masked(value) for name in event.__struct_fields__ if type(value := getattr(event, name)) is str}
+    changes = {name: _masked_within(getattr(event, name)) for name in event.__struct_fields__}
     data = msgspec.json.encode(msgspec.structs.replace(event, **changes))
     return at, type(event).__name__, data.decode()
+
+
+def _masked_within(value: Any) -> Any:
+    if type(value) is str:
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {masked(name): _masked_within(each) for name, each in value.items()}
+    return value
 
 
 def alert_row(event: Alert, at: float) -> Row:

@@ -480,20 +480,25 @@ def test_ten_thousand_made_up_names_are_not_remembered_for_ever() -> None:
 # Transactions.
 
 
+_FULL = sqlite3.OperationalError("database or disk is full")
+
+
 class _Failing:
     """A connection on which one statement fails."""
 
-    def __init__(self, connection: sqlite3.Connection, word: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, word: str, error: sqlite3.Error = _FULL) -> None:
         self._connection = connection
-        self._word: str | None = word
+        self._word = word
+        self._error = error
 
     def execute(self, statement: str, *arguments: Any) -> Any:
-        if self._word is not None and self._word in statement:
-            raise sqlite3.OperationalError("database or disk is full")
+        if self._word in statement:
+            raise self._error
         return self._connection.execute(statement, *arguments)
 
     def executemany(self, statement: str, rows: Any) -> Any:
-        self.execute(statement.replace("?", "NULL") if self._word and self._word in statement else "SELECT 1")
+        if self._word in statement:
+            raise self._error
         return self._connection.executemany(statement, rows)
 
     def create_function(self, *arguments: Any, **options: Any) -> None:
@@ -732,6 +737,17 @@ def test_a_closed_connection_is_no_fault_of_the_rows() -> None:
     assert batch.refused == 0
 
 
+def test_a_mistake_in_what_is_written_is_not_hidden(store: sqlite3.Connection) -> None:
+    batch = Batch()
+    batch.add(source(), call())
+    failing = _Failing(store, "INTO calls", sqlite3.ProgrammingError("Incorrect number of bindings supplied"))
+
+    with pytest.raises(sqlite3.ProgrammingError, match="bindings"):
+        batch.write(failing, PROCESS, NOW)  # type: ignore[arg-type]
+    assert batch.refused == 0
+    assert not store.in_transaction
+
+
 # Secrets and long texts.
 
 
@@ -745,7 +761,7 @@ def test_no_key_is_written(store: sqlite3.Connection) -> None:
         WatchChanged(at=NOW, provider="openai", state="paused", note=f"changing {KEY}"),
         NetworkChanged(at=NOW, up=False, reason=KEY),
         ModelSubstituted(at=NOW, provider="openai", asked_model=KEY, model=KEY),
-        Alert(at=NOW, rule="down", provider="openai", severity="info", title=KEY, message=KEY),
+        Alert(at=NOW, rule="down", provider="openai", severity="info", title=KEY, message=KEY, details={KEY: KEY}),
         StatusChanged(at=NOW, provider="openai", old=KEY, new=KEY, reason=KEY),
     ]
 

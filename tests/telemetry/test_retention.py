@@ -248,6 +248,17 @@ def test_the_oldest_attempts_make_room(store: sqlite3.Connection) -> None:
     assert sum(row["failed"] for row in rows(store, "rollup_10")) == 8000
 
 
+def test_what_one_step_cannot_do_is_left_to_the_next(
+    store: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for turn in range(40):
+        fill(store, 200, NOW - 40 * 100 + turn * 100)
+    monkeypatch.setattr(retention, "_CHUNKS", 1)
+
+    assert retention.make_room(store, SMALL)
+    assert len(rows(store, "attempts")) == 6000
+
+
 def test_whichever_single_records_are_oldest_go_first(store: sqlite3.Connection) -> None:
     write(
         store, [CallTexts(at=NOW - 900 + number, call_id="c", prompt="x" * 20_000, answer="y") for number in range(200)]

@@ -102,6 +102,7 @@ __all__ = [
     "StateChanged",
     "StatusChanged",
     "StoreConfig",
+    "StoreReader",
     "StoreUnavailable",
     "Stream",
     "StreamConfig",
@@ -216,6 +217,7 @@ _HOMES = {
     "slots": ("ConcurrencyStats", "Slot"),
     "spending": ("SpendStatus",),
     "stream": ("Stream",),
+    "telemetry.reader": ("StoreReader",),
     "telemetry.views": ("CostRow",),
     "timeouts": ("AttemptTimeout", "Timeout"),
 }
@@ -318,6 +320,7 @@ if TYPE_CHECKING:
     from failsafe.slots import ConcurrencyStats, Slot
     from failsafe.spending import SpendStatus
     from failsafe.stream import Stream
+    from failsafe.telemetry.reader import StoreReader
     from failsafe.telemetry.views import CostRow
     from failsafe.timeouts import AttemptTimeout, Timeout
 else:

@@ -74,6 +74,7 @@ from failsafe import (
     SpendConfig,
     SpendStatus,
     StateChanged,
+    StoreReader,
     Stream,
     StreamConfig,
     StreamInterrupted,
@@ -332,6 +333,25 @@ def alerts_of_a_router(router: Router) -> None:
         alerts.consider(Alert(at=0.0, rule="down", provider="", severity="info", title="", message=""))
         assert_type(alerts.close(1.0), bool)
     Alerts(AlertConfig(webhook=1))  # type: ignore[arg-type]
+
+
+def reading(router: Router) -> None:
+    with StoreReader.open("store.db") as reader:
+        target = reader.target("openai")
+        if target is not None:
+            assert_type(reader.uptime(target.id, 0.0, 60.0).percentage, float | None)
+            assert_type(reader.latency(target.id, 0.0, 60.0).p95, float | None)
+            assert_type(reader.spans(target.id, 0.0, 60.0)[0].state.upper(), str)
+        reader.overview(0.0, 60.0)[0].counts.answered.bit_length()
+        rows, cursor = reader.news(reader.cursor())
+        assert_type(rows[0].at, float)
+        reader.news(cursor, limit=10)
+        reader.events(after=rows[-1], kinds=["CallFinished"])
+        assert_type(reader.costs("2026-11-01", "2026-11-30", by=("day", "tag")), list[CostRow])
+        assert_type(reader.spent("2026-11-24", "2026-11"), tuple[int, int])
+    StoreReader.open(1)  # type: ignore[arg-type]
+    if router.store is not None:
+        assert_type(router.store.reader(), StoreReader)
 
 
 assert_type(failsafe.__version__, str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import click
@@ -16,6 +16,8 @@ from failsafe.diagnosis.examination import Report, Wanted
 from failsafe.diagnosis.finding import Finding, Level
 
 _STYLES = {Level.ERROR: "bold red", Level.WARNING: "yellow", Level.NOTE: "cyan", Level.OK: "green"}
+_CAN_WAIT = ("alone", "alias-alone")
+"""Warnings that are of no use to somebody whose calls fail."""
 _WIDEST = 100
 _NARROWEST = 40
 _INDENT = "  "
@@ -46,17 +48,31 @@ def show(report: Report, wanted: Wanted, *, verbose: bool) -> None:
 
 def picture(report: Report, wanted: Wanted, width: int, *, verbose: bool = False) -> Iterator[Line]:
     """The lines of *report*, each at most *width* characters unless a command is longer."""
-    grave = [each for each in report.findings if each.level in (Level.ERROR, Level.WARNING)]
-    for finding in grave:
+    shown = _shown(report, verbose=verbose)
+    for finding in shown:
+        if finding.level not in (Level.ERROR, Level.WARNING):
+            continue
         yield from _grave(finding, width)
         yield Line("")
-    for finding in report.findings:
-        if finding.level is Level.NOTE:
-            yield from _brief(finding, width)
-    for finding in report.findings:
-        if finding.level is Level.OK and (verbose or finding.code in ("answers", "reachable")):
-            yield from _brief(finding, width)
-    yield from _end(report, wanted, width)
+    slight = [each for each in shown if each.level in (Level.NOTE, Level.OK)]
+    for finding in slight:
+        yield from _brief(finding, width)
+    if slight:
+        yield Line("")
+    yield from _end(report, shown, wanted, width)
+
+
+def _shown(report: Report, *, verbose: bool) -> list[Finding]:
+    """The findings that somebody who looks for a fault wants to see."""
+    if verbose:
+        return list(report.findings)
+    failing = any(each.level is Level.ERROR for each in report.findings)
+    hidden = _CAN_WAIT if failing else ()
+    return [
+        each
+        for each in report.findings
+        if each.code not in hidden and (each.level is not Level.OK or each.code in ("answers", "reachable"))
+    ]
 
 
 def _grave(finding: Finding, width: int) -> Iterator[Line]:
@@ -104,11 +120,9 @@ def _steps(steps: Iterable[str], width: int) -> Iterator[Line]:
         label = ""
 
 
-def _end(report: Report, wanted: Wanted, width: int) -> Iterator[Line]:
-    if len(report.findings) and not all(each.level in (Level.ERROR, Level.WARNING) for each in report.findings):
-        yield Line("")
-    errors = sum(each.level is Level.ERROR for each in report.findings)
-    warnings = sum(each.level is Level.WARNING for each in report.findings)
+def _end(report: Report, shown: Sequence[Finding], wanted: Wanted, width: int) -> Iterator[Line]:
+    errors = sum(each.level is Level.ERROR for each in shown)
+    warnings = sum(each.level is Level.WARNING for each in shown)
     origin = f"settings: {report.origin}" if report.origin else "no settings"
     summary = f"{_number(errors, 'error')}, {_number(warnings, 'warning')}; {origin}; failsafe {report.version}, "
     summary += f"Python {report.machine.python}"

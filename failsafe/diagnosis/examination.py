@@ -283,6 +283,8 @@ def _steps(facts: ProviderFacts) -> str:
         steps.append(f"{facts.handshake.version} {_ms(max(0.0, facts.handshake.seconds - min(working)))}")
     if facts.route.proxy is not None:
         steps.append(f"through {network.proxy_in_words(facts)}")
+    elif facts.route.bypass:
+        steps.append(f"past the proxy in {facts.route.setting}, as {facts.route.bypass} says")
     return ", ".join(steps)
 
 

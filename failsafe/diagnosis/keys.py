@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from failsafe.addresses import host_matches, is_loopback
 from failsafe.catalog import catalog
 from failsafe.config import ProviderConfig
-from failsafe.diagnosis import network
+from failsafe.diagnosis import certificates, network
 from failsafe.diagnosis.facts import Exchanged, ProviderFacts, how_to_set, key_in_words
 from failsafe.diagnosis.finding import Finding, error, good
 from failsafe.models import Failure
@@ -83,9 +83,13 @@ def _reason(diagnosis: str) -> str:
 
 
 def _other_causes(facts: ProviderFacts) -> tuple[str, ...]:
+    causes = []
     if facts.address_from:
-        return (f"or it belongs elsewhere: {facts.address_from} leads to {facts.config.base_url}",)
-    return ()
+        causes.append(f"or it belongs elsewhere: {facts.address_from} leads to {facts.config.base_url}")
+    reads_along = facts.handshake is not None and certificates.intercepts(facts.handshake.certificate)
+    if facts.route.proxy is not None and (facts.address.scheme == "http" or reads_along):
+        causes.append(f"or {network.proxy_in_words(facts)} puts another key in its place: ask whoever runs it")
+    return tuple(causes)
 
 
 def _back(facts: ProviderFacts) -> str:

@@ -117,8 +117,8 @@ def _unusable_route(facts: ProviderFacts) -> Finding:
         )  # fmt: skip
     setting = problem.split(maxsplit=1)[0]
     return error(
-        "proxy-unusable", facts.name, f"cannot be called: {problem}",
-        "a SOCKS proxy is not supported: its connections cannot be held to the caller's deadline",
+        "proxy-unusable", facts.name, f"cannot be called: {problem.partition('; ')[0]}",
+        "http and https proxies are supported, and SOCKS is not",
         f"name an http proxy: $ export {'HTTPS_PROXY' if setting == 'proxy' else setting}=http://HOST:PORT",
         _without_proxy(facts),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 
@@ -13,6 +14,11 @@ from failsafe.diagnosis.finding import Finding, error, good, note, warning
 
 _SUFFIXES = ("_KEY", "_APIKEY", "_API_TOKEN", "_TOKEN", "_SECRET")
 _CLOSE_ENOUGH = 0.85
+_OF_A_KEY = re.compile(
+    r"providers\.[^:]*\.api_key(?:\[\d+\])?(?: \((?:env:)?(?P<variable>\w+)\))?: the key (?P<said>.*)", re.DOTALL
+)
+"""What is said of a key that cannot be one."""
+
 _OTHER_NAMES = {
     "CLAUDE_API_KEY": "ANTHROPIC_API_KEY",
     "CLAUDE_KEY": "ANTHROPIC_API_KEY",
@@ -62,11 +68,19 @@ def unreadable(problem: str, origin: str) -> Finding:
 
 def of_provider(name: str, problem: str) -> Finding:
     """The settings of the one provider *name* are wrong."""
+    about_key = _OF_A_KEY.fullmatch(problem)
+    if about_key:
+        variable, said = about_key["variable"], about_key["said"]
+        preset = catalog().presets.get(name)
+        page = (f"its keys are made here: {preset.keys_page}",) if preset is not None and preset.keys_page else ()
+        found = f"the key in {variable or 'the settings'} {said}"
+        steps = (*page, f"$ export {variable}='...'" if variable else "correct api_key in the settings")
+    else:
+        found = f"its settings are wrong: {problem.removeprefix(f'providers.{name}.')}"
+        steps = _steps_for(problem)
     return error(
-        "provider-settings", name, f"its settings are wrong: {problem}",
-        "no router can be made with them, so all providers are out of use",
-        *_steps_for(problem),
-    )  # fmt: skip
+        "provider-settings", name, found, "no router can be made with it, so all providers are out of use", *steps
+    )
 
 
 def _steps_for(problem: str) -> tuple[str, ...]:

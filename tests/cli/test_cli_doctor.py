@@ -223,6 +223,15 @@ def test_what_is_said_of_several_alike_is_said_once() -> None:
     assert [(each.subject, each.found) for each in found] == [("a, b", "x"), ("c", "other")]
 
 
+def test_what_can_wait_is_left_out_beside_an_error() -> None:
+    alone = warning("alone", "a", "is the only provider")
+    assert lines_of(alone)[0] == "WARNING a: is the only provider"
+    beside = lines_of(alone, error("e", "a", "x"))
+    assert beside[-1].startswith("1 error, no warnings")
+    assert not any("only provider" in line for line in beside)
+    assert any("only provider" in line for line in lines_of(alone, error("e", "a", "x"), verbose=True))
+
+
 def test_a_command_is_never_broken() -> None:
     command = f"$ pip install {'x' * 90}"
     lines = lines_of(error("e", "a", "x", "", command, f"to repair it: {command}"), width=60)

@@ -90,6 +90,7 @@ def test_a_malformed_key_is_told_before_it_is_sent(key: str, said: str, tmp_path
         assert provider.count() == 0
     finding = problems(report)["provider-settings"]
     assert (finding.level, finding.subject) == (Level.ERROR, "openai")
+    assert finding.found.startswith("the key in the settings ")
     assert said in finding.found
     assert report.exit_code == 2
 
@@ -177,6 +178,15 @@ def test_a_proxy_that_takes_the_key_out_is_suspected_when_the_provider_says_that
     assert f"the proxy 127.0.0.1:{proxy.port} (http_proxy)" in finding.why
     assert "takes the header Authorization out" in finding.why
     assert "if it can be reached without one: $ export NO_PROXY=api.test" in finding.do
+
+
+def test_a_proxy_that_may_have_replaced_the_key_is_named_beside_the_other_causes(tmp_path: Path) -> None:
+    body = b'{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}'
+    with RawServer(answer(http("401 Unauthorized", body))) as proxy:
+        settings = {"base_url": "http://api.test/v1", "api_key": "MARKED0123456789", "allow_http": True}
+        finding = only(examined(tmp_path, {"mine": settings}, environ={"http_proxy": proxy.url}))
+    assert finding.code == "key-rejected"
+    assert finding.do[-1].endswith("(http_proxy) puts another key in its place: ask whoever runs it")
 
 
 def test_without_a_proxy_the_gateway_or_the_header_is_suspected(tmp_path: Path) -> None:

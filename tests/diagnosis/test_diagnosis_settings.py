@@ -84,7 +84,9 @@ def test_a_variable_that_a_file_names_and_that_is_not_set_is_told(tmp_path: Path
 def test_a_placeholder_in_a_variable_is_told_and_the_others_are_looked_at() -> None:
     report = of_environment(OPENAI_API_KEY="YOUR_API_KEY", ANTHROPIC_API_KEY=OTHER_KEY)
     assert problems(report)["provider-settings"].subject == "openai"
-    assert "is a placeholder" in problems(report)["provider-settings"].found
+    finding = problems(report)["provider-settings"]
+    assert finding.found == "the key in OPENAI_API_KEY is a placeholder; put the real key there"
+    assert finding.do[-1] == "$ export OPENAI_API_KEY='...'"
     assert [facts.name for facts in report.providers] == ["anthropic"]
     assert report.exit_code == 2
 

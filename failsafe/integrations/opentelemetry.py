@@ -23,7 +23,7 @@ from failsafe import __version__, checks, forking
 from failsafe.errors import ConfigError
 from failsafe.events import AttemptFinished, CallFinished, CallStarted, CircuitState, Event, PutOff, StateChanged
 from failsafe.integrations import genai
-from failsafe.integrations.tally import Names
+from failsafe.integrations.tally import Names, known_models
 from failsafe.models import Attempt, Usage
 from failsafe.router import Router
 
@@ -300,9 +300,7 @@ class _Metrics:
         self._silent = isinstance(meter, NoOpMeter)
         self._common = common
         self._peers = peers
-        config = router.config
-        known = {*config.aliases, *config.embeddings}.union(*(each.known_models for each in config.providers))
-        self._models = Names(known)
+        self._models = Names(known_models(router.config))
         self._sets: dict[tuple[object, ...], genai.Attributes] = {}  # guarded by _lock for writing
         self._start_afresh()
         forking.register(self)

@@ -50,6 +50,8 @@ except ModuleNotFoundError as missing:
     needed = f"failsafe.integrations.prometheus needs {missing.name}; pip install 'failsafe-llm[prometheus]'"
     raise ModuleNotFoundError(needed, name=missing.name) from None
 
+from failsafe.integrations import prometheus_workers
+
 __all__ = ["FailsafeCollector", "register"]
 
 
@@ -166,7 +168,8 @@ class _Registered(FailsafeCollector):
 
 
 _collectors: weakref.WeakKeyDictionary[CollectorRegistry, _Registered] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()  # guards _collectors
+_shared: weakref.WeakSet[Router] = weakref.WeakSet()
+_lock = threading.Lock()  # guards the two above
 
 
 def register(
@@ -175,7 +178,8 @@ def register(
     """
     Export *router* through *registry*, until it is closed.
 
-    Routers of one registry share the metrics and are told apart by the label ``router``.
+    Routers of one registry share the metrics and are told apart by the label ``router``. In the client library's
+    multiprocess mode *registry* and *monitor* do not count: what all workers tell is collected from their files.
 
     Args:
         router: The router.
@@ -189,6 +193,8 @@ def register(
     Raises:
         ConfigError: Another open router of this registry has that name, or this one is exported already.
     """
+    if prometheus_workers.is_multiprocess():
+        return _share(router, checks.text("name", name, empty=True))
     with _lock:
         collector = _collectors.get(registry)
         if collector is None:
@@ -199,6 +205,24 @@ def register(
         else:
             end = collector.add(router, name=name, monitor=monitor)
     return lambda: _end(end, collector)
+
+
+def _share(router: Router, name: str) -> Callable[[], None]:
+    """As :func:`register` where the client library collects the files of several processes."""
+    with _lock:
+        if router in _shared:
+            raise ConfigError(f"{router!r} is exported already; call it once for each router")
+        end, known = prometheus_workers.share(router, name), weakref.ref(router)
+        _shared.add(router)
+    return lambda: _share_no_more(end, known)
+
+
+def _share_no_more(end: Callable[[], None], router: weakref.ref[Router]) -> None:
+    end()
+    shared = router()
+    if shared is not None:
+        with _lock:
+            _shared.discard(shared)
 
 
 def _end(end: Callable[[], None], collector: _Registered) -> None:

@@ -16,6 +16,7 @@ from decimal import Context, Decimal
 from operator import add
 
 from failsafe import forking
+from failsafe.config import RouterConfig
 from failsafe.events import AttemptFinished, CallFinished, Event, ProbeFinished, PutOff
 from failsafe.models import Attempt, Usage
 from failsafe.router import Router
@@ -73,6 +74,11 @@ class Names:
         self._left -= 1
         self._kept.add(name)
         return name
+
+
+def known_models(config: RouterConfig) -> frozenset[str]:
+    """The names of models, and of aliases, that stand in the settings."""
+    return frozenset(config.aliases).union(config.embeddings, *(provider.known_models for provider in config.providers))
 
 
 class Durations:
@@ -192,9 +198,7 @@ class Tally:
     """
 
     def __init__(self, router: Router) -> None:
-        config = router.config
-        known = {*config.aliases, *config.embeddings}
-        self._known = known.union(*(provider.known_models for provider in config.providers))
+        self._known = known_models(router.config)
         self._events: deque[Event] = deque()  # appended to without a lock: a signal handler may call, too
         self._begin()
         forking.register(self)

@@ -17,4 +17,23 @@ def create_app() -> Flask:
     if os.environ.get("APP_WARM"):
         with app.app_context():
             current_router.chat("before the fork", model="gpt-4.1")
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _export(app)
     return app
+
+
+def _export(app: Flask) -> None:
+    """Have ``/shared-metrics`` tell what all workers have done."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    from failsafe.integrations import prometheus
+
+    def metrics() -> bytes:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    with app.app_context():
+        prometheus.register(current_router._get_current_object())  # type: ignore[attr-defined]
+    app.add_url_rule("/shared-metrics", view_func=metrics)

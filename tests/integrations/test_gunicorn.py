@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,7 +84,13 @@ def address_in(log: Path) -> str | None:
 
 @contextmanager
 def gunicorn(
-    cloud: FakeCloud, folder: Path, *, preload: bool, warm: bool = False, settings: str = ""
+    cloud: FakeCloud,
+    folder: Path,
+    *,
+    preload: bool,
+    warm: bool = False,
+    settings: str = "",
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     path, log = folder / "failsafe.toml", folder / "gunicorn.log"
     path.write_text(settings + cloud.as_toml(), encoding="utf-8")
@@ -92,6 +98,7 @@ def gunicorn(
     command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--threads", "2"]
     command += ["--worker-class", "gthread", "--graceful-timeout", "5", *(["--preload"] if preload else [])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "APP_SETTINGS": str(path), "APP_WARM": "1" if warm else ""}
+    environment.update(variables or {})
     with (
         log.open("wb") as output,
         subprocess.Popen(
@@ -166,6 +173,28 @@ def test_a_worker_that_is_killed_is_replaced_and_calls_go_on(cloud: FakeCloud, t
         until(lambda: len(server.workers()) == 2 and min(before) not in server.workers(), "another worker runs")
         assert server.pids() - before
         assert {server.get("/ask").text for _ in range(8)} == {"provider first says: hi"}
+
+
+def test_prometheus_is_told_what_all_workers_have_done_whichever_it_asks(
+    cloud: FakeCloud, tmp_path: Path, preload: bool
+) -> None:
+    files = tmp_path / "metrics"
+    files.mkdir()
+    cloud["first"].behave(BEHAVIOURS["server-error"])
+    variables = {"PROMETHEUS_MULTIPROC_DIR": str(files)}
+    with gunicorn(cloud, tmp_path, preload=preload, settings="timeout = 5\n", variables=variables) as server:
+        asked = 0
+        answered_by: set[str] = set()
+        while len(answered_by) < 2 or asked < 20:  # both workers have written what they did
+            assert server.get("/ask").status_code == 200
+            asked += 1
+            answered_by = {path.name for path in files.glob("counter_*.db")}
+            assert asked < 500
+        told = [server.get("/shared-metrics").text for _ in range(6)]
+    for text in told:
+        assert f'failsafe_calls_total{{model="gpt-4.1",outcome="answered",router=""}} {asked}.0' in text
+        counted = re.findall(r'failsafe_attempts_total{fault="none",.*provider="second",.*} (\S+)', text)
+        assert counted == [f"{asked}.0"]
 
 
 def test_workers_share_no_connection_that_was_open_before_the_fork(cloud: FakeCloud, tmp_path: Path) -> None:

@@ -110,6 +110,13 @@ class _Subject:
         self.opened += 1
         self.openings.append(now.steady)
 
+    def begins_silently(self, alert: Alert, now: Moment) -> None:
+        """As :meth:`begins`, where only the end is to be told."""
+        if not self.holds:
+            self.begins(alert, now)
+        self.told, self.told_severity, self.reminders = True, alert.severity, False
+        self.opened, self.waiting = 0, None
+
     def lately(self, now: Moment) -> int:
         """How often it has begun in the window over which flapping is judged."""
         return sum(now.steady - opening < FLAPPING_WINDOW for opening in self.openings)
@@ -159,13 +166,13 @@ class Grouping:
         subject = self._subject(alert, now)
         if subject is None:
             return False
+        if not wanted:
+            subject.begins_silently(alert, now)
+            return False
         subject.reminders = True
         if subject.holds:
             return self._consider_again(subject, alert, now)
         subject.begins(alert, now)
-        if not wanted:  # only its end will be told
-            subject.told, subject.told_severity, subject.reminders, subject.opened = True, alert.severity, False, 0
-            return False
         self._wait(subject, now)
         return True
 
@@ -319,7 +326,8 @@ class Grouping:
             return math.inf
         at = max(now.steady, subject.held_until, self._offline_until, self._muted_until(subject.provider, now))
         if self._quiet is not None and not subject.urgent:
-            at = max(at, now.steady + self._quiet.end_after(now.wall) - now.wall)
+            # The difference first: a small number beside a large one loses its last digits.
+            at = max(at, now.steady + (self._quiet.end_after(now.wall) - now.wall))
         return at
 
     def _slot(self, now: Moment) -> float:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from failsafe.alerts.severity import CRITICAL, INFO, WARNING
-from failsafe.alerts.wording import LONGEST_MESSAGE, LONGEST_NAME, LONGEST_TITLE, safe, sentences
+from failsafe.alerts.wording import LONGEST_MESSAGE, LONGEST_NAME, LONGEST_PART, LONGEST_TITLE, safe, sentences
 from failsafe.durations import in_words
 from failsafe.events import (
     Alert,
@@ -197,7 +197,7 @@ class Rules:
         resolves: bool = False,
         **details: str | float | None,
     ) -> Alert:
-        parts = [safe(part, LONGEST_MESSAGE, self._secrets) for part in message]
+        parts = [safe(part, LONGEST_PART, self._secrets) for part in message]
         return Alert(
             at=at,
             rule=rule,

@@ -10,6 +10,8 @@ from failsafe.secret import Secret
 LONGEST_TITLE = 200
 LONGEST_MESSAGE = 1000
 LONGEST_NAME = 100
+LONGEST_PART = 500
+"""Of a message; so that what to do is not pushed out by what happened."""
 
 _READ_AT_MOST = 4 * LONGEST_MESSAGE
 

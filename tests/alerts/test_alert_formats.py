@@ -123,6 +123,13 @@ def test_no_body_is_larger_than_is_promised_and_what_is_left_out_is_counted(aler
         assert (f"{len(alerts) - listed} more are not shown" in read["text"]) == (listed < len(alerts))
 
 
+@pytest.mark.parametrize("form", [as_json, as_slack])
+def test_a_hundred_large_alerts_make_one_body_of_the_largest_size(form: Any) -> None:
+    large = critical(title="\U0001f4a5" * 200, message="\U0001f4a5" * 1000)
+    body = form(group(*[large] * 100), "n", "h")
+    assert LARGEST_BODY - 6000 <= len(body) <= LARGEST_BODY
+
+
 def test_an_alert_comes_back_from_its_json() -> None:
     alert = critical(details={"key": "1a2b3c4d", "since": 1.5})
     (read,) = json.loads(as_json(group(alert), "n", "h"))["alerts"]

@@ -97,6 +97,16 @@ def test_an_end_without_a_begin_is_not_told() -> None:
     assert bench.run(HOUR) == []
 
 
+def test_an_end_is_told_once() -> None:
+    bench = Bench()
+    bench.consider(critical())
+    bench.due(10)
+    assert bench.consider(over("recovered"), over("recovered")) == [True, False]
+    assert len(bench.titles(10)) == 1
+    assert bench.consider(over("recovered")) == [False]
+    assert bench.run(HOUR) == []
+
+
 def test_what_comes_and_goes_while_it_is_gathered_is_told_in_one() -> None:
     bench = Bench()
     bench.consider(critical(), over("recovered"))
@@ -373,6 +383,15 @@ def test_a_reminder_of_what_is_not_critical_waits_for_the_end_of_the_night() -> 
     (group,) = bench.run(12 * HOUR)  # until 07:00
     assert group.at == NOON + 19 * HOUR
     assert group.alerts[0].title == "still: openai: breaker_open (12 h ago)"
+
+
+@pytest.mark.parametrize("steady", [1001.4187256578865117, 0.1, 123_456.789])
+def test_outside_of_quiet_hours_nothing_waits_for_the_last_digits_of_the_time(steady: float) -> None:
+    bench = Bench(quiet="22:00-07:00", group=0, max_per_hour=1000)
+    for wall in (NOON + number / 7 for number in range(50)):
+        bench.now = Moment(steady + wall - NOON, wall)
+        bench.consider(alarm(provider=str(wall)))
+        assert len(bench.titles()) == 1
 
 
 def test_quiet_hours_that_begin_while_alerts_are_gathered_hold_them_back() -> None:

@@ -358,6 +358,18 @@ def test_no_text_from_outside_shows_a_key_breaks_a_line_or_grows(text: str) -> N
         assert len(alert.message) <= LONGEST_MESSAGE
 
 
+def test_no_half_of_a_key_is_left_where_a_text_is_cut() -> None:
+    token = f"eyJ{'a' * 150}.{'b' * 150}"  # its first half alone looks like nothing
+    said = only(Rules().of(put_off(Fault.AUTH, message=f"{token} " * 1000))).message
+    assert "[masked]" in said
+    assert "eyJ" not in said
+
+
+def test_what_to_do_is_not_pushed_out_by_what_happened() -> None:
+    said = only(Rules().of(put_off(Fault.AUTH, message="blah " * 1000))).message
+    assert said.endswith("What to do: replace the key.")
+
+
 def test_a_secret_that_looks_like_none_is_masked_if_it_is_named() -> None:
     alert = only(Rules([Secret("plain-words-secret")]).of(put_off(Fault.AUTH, message="no: plain-words-secret")))
     assert "plain-words" not in alert.message

@@ -6,7 +6,17 @@ Each is a mistake that somebody has made in a library of this kind, or could mak
 
 from __future__ import annotations
 
-from tools.mutants import of_breaker, of_flow, of_hedging, of_limits, of_retrying, of_router, of_streams
+from tools.mutants import (
+    of_alerts,
+    of_breaker,
+    of_flow,
+    of_hedging,
+    of_limits,
+    of_retrying,
+    of_router,
+    of_store,
+    of_streams,
+)
 
 _BREAKER = (
     "tests/test_breaker.py",
@@ -20,12 +30,23 @@ _BREAKER = (
 _LIMITS = ("tests/test_bulkhead.py", "tests/test_adaptive.py", "tests/test_slots_model.py", "tests/lessons/test_*.py")
 _HEDGE = ("tests/test_hedg*.py", "tests/lessons/test_lessons_hedging.py", "tests/lessons/test_lessons_budgets.py")
 _STREAMS = ("tests/test_stream.py", "tests/test_stream_[ci]*.py", "tests/test_progress.py")
+_ALERTS = ("tests/alerts/test_*.py",)
+_READER = ("tests/telemetry/test_reader.py",)
 _ROUTER = ("tests/test_failover*.py", "tests/test_router.py", "tests/lessons/test_*.py")
 
 _TESTS = {
     "adaptive.py": _LIMITS,
     "admission.py": _ROUTER,
     "aimd.py": _LIMITS,
+    "alerts/command.py": ("tests/alerts/test_alert_command.py",),
+    "alerts/facade.py": ("tests/alerts/test_alerts.py",),
+    "alerts/formats.py": ("tests/alerts/test_alert_formats.py",),
+    "alerts/grouping.py": ("tests/alerts/test_alert_grouping.py", "tests/alerts/test_quiet_hours.py"),
+    "alerts/quiet.py": ("tests/alerts/test_quiet_hours.py",),
+    "alerts/rules.py": ("tests/alerts/test_alert_rules.py",),
+    "alerts/sinks.py": _ALERTS,
+    "alerts/webhook.py": ("tests/alerts/test_webhook.py",),
+    "alerts/wording.py": ("tests/alerts/test_alert_rules.py",),
     "attempts.py": (*_STREAMS, *_ROUTER),
     "backoff.py": ("tests/test_backoff.py", "tests/test_retry.py", "tests/lessons/test_lessons_backoff.py"),
     "breaker.py": _BREAKER,
@@ -59,6 +80,14 @@ _TESTS = {
     "slots.py": _LIMITS,
     "sse.py": ("tests/test_sse.py",),
     "stream.py": _STREAMS,
+    "telemetry/bookkeeping.py": _READER,
+    "telemetry/breakdowns.py": _READER,
+    "telemetry/coverage.py": ("tests/telemetry/test_coverage.py", *_READER),
+    "telemetry/feed.py": _READER,
+    "telemetry/reader.py": _READER,
+    "telemetry/settling.py": ("tests/telemetry/test_settling.py",),
+    "telemetry/snapshots.py": _READER,
+    "telemetry/uptime.py": ("tests/telemetry/test_uptime.py", "tests/telemetry/test_settling.py"),
     "windows.py": _BREAKER,
 }
 
@@ -70,6 +99,7 @@ def tests_for(file: str) -> tuple[str, ...]:
 
 MUTANTS = (
     *(*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS),
-    *(*of_hedging.MUTANTS, *of_router.MUTANTS, *of_streams.MUTANTS, *of_flow.MUTANTS),
+    *(*of_hedging.MUTANTS, *of_router.MUTANTS, *of_streams.MUTANTS, *of_flow.MUTANTS, *of_alerts.MUTANTS),
+    *of_store.MUTANTS,
 )
 """Every mutant; a name is used once within a file."""

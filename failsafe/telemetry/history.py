@@ -105,4 +105,7 @@ class History:
 def intervals(connection: sqlite3.Connection, targets: Collection[int] | None = None) -> dict[int, float]:
     """The interval between two probes of each of *targets* (None: of all); of one that is not there, the usual one."""
     found: dict[int, float] = dict(connection.execute("SELECT id, interval FROM targets").fetchall())
-    return found if targets is None else {target: found.get(target, MonitorConfig().interval) for target in targets}
+    if targets is None:
+        return found
+    usual = MonitorConfig().interval
+    return {target: found.get(target, usual) for target in targets}

@@ -28,7 +28,7 @@ from failsafe.testing import FakeClock
 from tests.telemetry.past import NOON, PROCESS, A, Past, every_30_s
 from tests.test_forking import run
 
-CAP = 10.0
+CAP = 30.0
 """Seconds; a hard cap on waiting for another thread."""
 UP, DOWN, UNKNOWN = TargetState.UP, TargetState.DOWN, TargetState.UNKNOWN
 

@@ -99,8 +99,7 @@ def _opened(output: Path | None, force: bool) -> Iterator[IO[bytes]]:
 def _written(store: sqlite3.Connection, wanted: Extract, span: tuple[object, object], form: str, out: IO[bytes]) -> int:
     """Write the rows, and return how many; a signal ends it between two pages."""
     count = 0
-    with until_stopped() as stopped, progress() as tell:
-        writer: Format = FORMATS[form](out, wanted.columns)
+    with until_stopped() as stopped, progress() as tell, _finished(FORMATS[form](out, wanted.columns)) as writer:
         for rows in extracts.pages(store, wanted, *span):
             writer.write(rows)
             count += len(rows)
@@ -108,6 +107,15 @@ def _written(store: sqlite3.Connection, wanted: Extract, span: tuple[object, obj
                 tell(f"{count:,} rows")
             if stopped.is_set():
                 raise KeyboardInterrupt
-        writer.finish()
-        out.flush()
+    out.flush()
     return count
+
+
+@contextmanager
+def _finished(writer: Format) -> Iterator[Format]:
+    try:
+        yield writer
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Row = Sequence[Any]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001 -- as spreadsheets take them
+_FORMULA = frozenset("=+-@\t\r＝＋－＠")  # noqa: RUF001 -- as spreadsheets take them
 """What makes a spreadsheet run a cell's text (owasp.org/www-community/attacks/CSV_Injection)."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -38,16 +39,33 @@ class Format(Protocol):
     def finish(self) -> None:
         """Write what comes after the last row; the file stays open."""
 
+    def abandon(self) -> None:
+        """Let go of the file, which is to be thrown away. Never raises an ``Exception``."""
 
-def utc(at: float | None) -> str | None:
+
+def utc(at: float) -> str | None:
     """*at* as ISO 8601 in UTC, to the millisecond; None for what is no time."""
-    if at is None:
-        return None
     try:
         text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):
         return None
     return text.replace("+00:00", "Z")
+
+
+_Conversions = Sequence[tuple[int, Callable[[Any], Any]]]
+"""The places of the values that a format writes in its own way, and how it does."""
+
+
+def _conversions(columns: Sequence[Column], by_kind: Mapping[Kind, Callable[[Any], Any]]) -> _Conversions:
+    return [(place, by_kind[column.kind]) for place, column in enumerate(columns) if column.kind in by_kind]
+
+
+def _converted(row: Row, conversions: _Conversions) -> list[Any]:
+    values = list(row)
+    for place, convert in conversions:
+        if values[place] is not None:
+            values[place] = convert(values[place])
+    return values
 
 
 class Csv:
@@ -59,32 +77,29 @@ class Csv:
     """
 
     def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
-        self._text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=True)
+        self._text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
         self._writer = csv.writer(self._text, lineterminator="\n")
-        self._cells = [_CELLS.get(column.kind) for column in columns]
+        self._cells = _conversions(columns, _CELLS)
         self._writer.writerow([column.name for column in columns])
 
     def write(self, rows: Sequence[Row]) -> None:
         """As :meth:`Format.write`."""
-        cells = self._cells
-        self._writer.writerows(
-            [
-                value if cell is None or value is None else cell(value)
-                for cell, value in zip(cells, row, strict=True)
-            ]
-            for row in rows
-        )  # fmt: skip
+        self._writer.writerows([_converted(row, self._cells) for row in rows])
 
     def finish(self) -> None:
         """As :meth:`Format.finish`."""
-        self._text.flush()
         self._text.detach()
+
+    def abandon(self) -> None:
+        """As :meth:`Format.abandon`; else the file, which may be standard output, would be closed some time."""
+        with suppress(OSError, ValueError):
+            self._text.detach()
 
 
 def harmless(text: str) -> str:
     """*text* as a cell that no spreadsheet runs, and no terminal."""
-    shown = _CONTROLS.sub(" ", text)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    shown = text if text.isprintable() else _CONTROLS.sub(" ", text)
+    return f"'{shown}" if shown[:1] in _FORMULA else shown
 
 
 _CELLS: Mapping[Kind, Callable[[Any], Any]] = {
@@ -102,9 +117,7 @@ class JsonLines:
     def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
         self._file = file
         self._names = [column.name for column in columns]
-        self._converted = [
-            (place, _JSON[column.kind]) for place, column in enumerate(columns) if column.kind in _JSON
-        ]  # fmt: skip
+        self._values = _conversions(columns, _JSON)
 
     def write(self, rows: Sequence[Row]) -> None:
         """As :meth:`Format.write`."""
@@ -112,16 +125,14 @@ class JsonLines:
 
     def encoded(self, rows: Sequence[Row]) -> list[bytes]:
         """Each of *rows* as an object."""
-        return [_ENCODER.encode(dict(zip(self._names, self._values(row), strict=True))) for row in rows]
-
-    def _values(self, row: Row) -> list[Any]:
-        values = list(row)
-        for place, convert in self._converted:
-            values[place] = convert(values[place])
-        return values
+        names, conversions = self._names, self._values
+        return [_ENCODER.encode(dict(zip(names, _converted(row, conversions), strict=True))) for row in rows]
 
     def finish(self) -> None:
         """As :meth:`Format.finish`."""
+
+    def abandon(self) -> None:
+        """As :meth:`Format.abandon`."""
 
 
 def _decoded(text: str) -> Any:
@@ -151,6 +162,9 @@ class Json:
     def finish(self) -> None:
         """As :meth:`Format.finish`."""
         self._file.write(b"\n]\n" if self._before == b",\n" else b"[]\n")
+
+    def abandon(self) -> None:
+        """As :meth:`Format.abandon`."""
 
 
 class Parquet:
@@ -196,6 +210,12 @@ class Parquet:
         """As :meth:`Format.finish`."""
         self._write_group()
         self._writer.close()
+
+    def abandon(self) -> None:
+        """As :meth:`Format.abandon`; else pyarrow would write into a closed file some time."""
+        with suppress(Exception):
+            self._writer.close()
+        self._writer.is_open = False
 
 
 def _numbers(column: Column, values: Sequence[Any]) -> Sequence[Any]:

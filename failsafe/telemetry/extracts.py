@@ -208,7 +208,7 @@ def extract(name: str, width: int = 900) -> Extract:
 
 def pages(
     connection: sqlite3.Connection, wanted: Extract, began: object, ended: object, page: int = PAGE
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Iterator[list[list[Any]]]:
     """
     The rows of *wanted*, as its columns have them, in pages of up to *page* rows.
 
@@ -221,22 +221,23 @@ def pages(
     """
     last: tuple[Any, ...] | None = None
     width = len(wanted.columns)
+    converted = [(place, column.convert) for place, column in enumerate(wanted.columns) if column.convert is not None]
     while True:
         statement, bound = _statement(wanted, began, ended, last, page)
         with closing(connection.execute(statement, bound)) as found:
             rows = found.fetchall()
         if rows:
             last = tuple(rows[-1][width:])
-            yield [_converted(wanted, row) for row in rows]
+            yield [_converted(row[:width], converted) for row in rows]
         if len(rows) < page:
             return
 
 
-def _converted(wanted: Extract, row: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(
-        value if column.convert is None else column.convert(value)
-        for column, value in zip(wanted.columns, row, strict=False)  # the key follows
-    )
+def _converted(row: Sequence[Any], converted: Sequence[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+    values = list(row)
+    for place, convert in converted:
+        values[place] = convert(values[place])
+    return values
 
 
 def _statement(

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
 import signal
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -27,7 +22,8 @@ from failsafe.models import Attempt
 from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.router import Router
 from failsafe.sim import FakeCloud
-from tests.cli.programs import FAILSAFE, HARD_CAP, ROOT, running, until
+from tests.cli.programs import HARD_CAP, running, until
+from tests.cli.terminals import terminal
 
 FAILED = Attempt(provider="openai", model="gpt-4.1-mini", fault=Fault.TIMEOUT, message="no answer within 1 s")
 OVERLOADED = Attempt(provider="anthropic", model="claude-haiku-4-5", fault=Fault.OVERLOADED)
@@ -144,49 +140,6 @@ def test_ctrl_c_ends_the_play_with_the_account_so_far() -> None:
     assert re.search(r"^ *\d+\.\d s  stopped$", out, re.MULTILINE)
     assert "with failsafe:" in out
     assert (play.returncode, err) == (0, "")
-
-
-class Terminal:
-    """The near end of a pseudo terminal of 80 columns and 24 lines, and the program at the other."""
-
-    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
-        self._descriptor = descriptor
-        self.process = process
-        self.shown = b""
-
-    def read_until(self, enough: Callable[[bytes], bool]) -> None:
-        """Take in what is shown until *enough*, or until the program has ended."""
-        while not enough(self.shown):
-            ready, _, _ = select.select([self._descriptor], [], [], HARD_CAP)
-            assert ready, f"nothing more was shown after {self.shown[-200:]!r}"
-            try:
-                more = os.read(self._descriptor, 65536)
-            except OSError:  # how Linux says that the other end is closed
-                return
-            self.shown += more
-
-
-@contextmanager
-def terminal(*arguments: str, variables: Mapping[str, str]) -> Iterator[Terminal]:
-    near, far = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color", **variables}
-    try:
-        with subprocess.Popen(
-            [*FAILSAFE, *arguments],
-            stdin=far,
-            stdout=far,
-            stderr=far,
-            cwd=ROOT,
-            env=environment,
-            start_new_session=True,
-        ) as process:
-            os.close(far)
-            try:
-                yield Terminal(near, process)
-            finally:
-                process.kill()
-    finally:
-        os.close(near)
 
 
 @pytest.mark.parametrize("colours", [True, False])

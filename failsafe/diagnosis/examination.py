@@ -153,7 +153,10 @@ def _chosen(found: SettingsFacts, names: Sequence[str], environ: Mapping[str, st
 def _unconfigured(name: str, configured: Iterable[str]) -> ProviderConfig:
     """Settings to look at the way to a provider of the catalogue with; it is sent nothing, as there is no key."""
     known = catalog().presets
-    if name not in known or "{" in known[name].base_url:
+    if name in known and "{" in known[name].base_url:
+        variables = f"{known[name].base_url_env} and {' or '.join(known[name].key_env)}"
+        raise ConfigError(f"{name} has an address of your own: export {variables}, or write it into the settings")
+    if name not in known:
         hint = checks.suggestion(name, [*configured, *known])
         raise ConfigError(f"no provider is called {name!r}{hint}; configured are {', '.join(configured) or 'none'}")
     return ProviderConfig(name=name, enabled=False)
@@ -257,7 +260,9 @@ def _well(facts: ProviderFacts) -> Finding | None:
     """What is right, in a line; None if nothing was seen to be."""
     steps = f" ({_steps(facts)})" if _steps(facts) else ""
     if not facts.configured:
-        return good("reachable", facts.name, f"can be reached{steps}; it is not configured")
+        key = f"its key goes into {facts.preset.key_env[0]}" if facts.preset.key_env else "it needs no key"
+        reached = f"can be reached{steps}, and" if facts.connections else "is known, and"
+        return good("reachable", facts.name, f"{reached} is not configured: {key}")
     said = []
     if facts.completion is not None and facts.completion.failure is None:
         said.append(f"{facts.completion.model} answered in {_ms(facts.completion.seconds)}")

@@ -139,10 +139,13 @@ def _lookup(facts: ProviderFacts) -> Iterator[Finding]:
             f"$ getent hosts {facts.address.host}",
         )  # fmt: skip
     elif not lookup.addresses:
+        own = facts.config.base_url == facts.preset.base_url
         yield error(
             "dns-failed", facts.name, lookup.problem,
-            "the name is mistyped, or this machine is offline, or its DNS server does not know it",
-            f"check base_url ({facts.config.base_url}) letter by letter",
+            "this machine is offline, or its DNS server does not know the name"
+            + ("" if own else ", or the name is mistyped"),
+            *(() if own else (f"check base_url ({facts.config.base_url}) letter by letter",)),
+            "check the network, and the VPN if you use one",
             f"$ getent hosts {facts.address.host}",
         )  # fmt: skip
     elif lookup.seconds >= SLOW_LOOKUP:

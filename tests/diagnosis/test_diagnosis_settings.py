@@ -197,6 +197,27 @@ def test_a_provider_that_nobody_knows_is_refused_with_the_nearest(tmp_path: Path
         examined(tmp_path, {"openai": settings_of(provider)}, providers=("opnai",))
 
 
+def test_a_provider_of_the_catalogue_may_be_named_that_is_not_configured() -> None:
+    wanted = Wanted(offline=True, providers=("groq",))
+    report = examine(wanted, environ={"FAILSAFE_STORE": "off"})
+    (finding,) = [each for each in report.findings if each.subject == "groq"]
+    assert finding.found == "is known, and is not configured: its key goes into GROQ_API_KEY"
+    assert report.exit_code == 0
+    assert "nothing-configured" not in problems(report)
+
+
+def test_a_provider_with_an_address_of_ones_own_cannot_be_looked_at_without_it() -> None:
+    with pytest.raises(ConfigError, match="export AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY"):
+        examine(Wanted(offline=True, providers=("azure",)), environ={"FAILSAFE_STORE": "off"})
+
+
+def test_the_way_to_a_vendors_own_address_is_no_matter_of_spelling() -> None:
+    wanted = Wanted(providers=("groq",), timeout=2.0)
+    finding = problems(examine(wanted, environ={"FAILSAFE_STORE": "off"}))["dns-failed"]
+    assert "mistyped" not in finding.why
+    assert finding.do[-1] == "$ getent hosts api.groq.com"
+
+
 def test_a_named_provider_whose_settings_are_wrong_is_no_unknown_one(tmp_path: Path) -> None:
     report = examined(tmp_path, {"mine": {"base_url": "nonsense"}}, providers=("mine",))
     assert problems(report).keys() == {"provider-settings"}

@@ -231,6 +231,7 @@ def test_a_connection_alone_asks_nothing(sim: FakeProvider) -> None:
     with routed(sim, ProbeConfig(kind="connect")) as router:
         probed = router.probe("openai")
     assert (probed.kind, probed.fault, probed.status) == ("connect", None, None)
+    assert sim.wait_for_connections(1)
     assert (sim.connections, sim.count()) == (1, 0)
 
 

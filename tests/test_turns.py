@@ -116,7 +116,7 @@ def test_of_two_programs_one_probes_and_both_know(path: Path) -> None:
             assert provider.count() == probed
             assert first.told("stop") == "stopped"
             assert second.told("probe") == "True healthy"
-            assert provider.count() == probed + 1
+            assert provider.count() > probed
 
 
 def test_a_program_that_died_keeps_its_turn_for_less_than_three_intervals(store: Store) -> None:

@@ -30,10 +30,7 @@ class Reckoner:
         usage, rates = attempt.usage, attempt.rates
         if usage is None or rates is None or usage.cost_usd is not None or not usage.total_tokens:
             return _rounded(attempt.cost_usd)
-        remembered = self._rates.get(id(rates))
-        if remembered is None or remembered[0] is not rates:
-            remembered = self._remember(rates)
-        whole = remembered[1]
+        whole = (self._rates.get(id(rates)) or self._remember(rates))[1]
         if whole is None:
             return _rounded(attempt.cost_usd)
         prompt, completion, cached, written = whole

@@ -313,6 +313,7 @@ def test_spans_and_their_latencies(store: sqlite3.Connection) -> None:
 
 def test_events_out_of_order_tell_of_the_first(store: sqlite3.Connection) -> None:
     write(store, [attempt(NOW + 5), attempt(NOW + 2), attempt(NOW + 7)])
+    assert rollup(store)[0]["first"] == 2000
     write(store, [attempt(NOW + 1), attempt(NOW + 9)])
 
     assert rollup(store)[0]["first"] == 1000

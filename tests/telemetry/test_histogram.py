@@ -19,6 +19,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 @given(st.lists(latencies, min_size=1), st.sampled_from((*QUANTILES, 0.0, 0.07, 1.0)))
 @example([1.1**i / 10 for i in range(217)], 0.99)
+@example([float(number) for number in range(1, 101)], 0.07)
 def test_every_quantile_is_within_five_per_cent(values: list[float], q: float) -> None:
     exact = sorted(values)[max(1, math.ceil(round(q * len(values), 9))) - 1]
 

@@ -30,7 +30,19 @@ def test_a_small_number_takes_a_byte_and_a_large_one_eight() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [None, b"", "text", 7, b"\x80", b"\x01\x80", b"\xff" * 8 + b"\x01", b"\xff" * 9, b"\x81" * 5000, b"\x01" * 5000],
+    [
+        None,
+        b"",
+        "text",
+        7,
+        b"\x80",
+        b"\x01\x80",
+        b"\xff" * 8 + b"\x01",
+        b"\xff" * 9,
+        b"\x80" * 9 + b"\0",
+        b"\x81" * 5000,
+        b"\x01" * 5000,
+    ],
 )
 def test_damaged_varints_are_none(data: object) -> None:
     assert list(from_varints(data)) == []

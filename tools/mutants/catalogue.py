@@ -12,6 +12,7 @@ from tools.mutants import (
     of_flow,
     of_hedging,
     of_limits,
+    of_recording,
     of_retrying,
     of_router,
     of_store,
@@ -32,6 +33,7 @@ _HEDGE = ("tests/test_hedg*.py", "tests/lessons/test_lessons_hedging.py", "tests
 _STREAMS = ("tests/test_stream.py", "tests/test_stream_[ci]*.py", "tests/test_progress.py")
 _ALERTS = ("tests/alerts/test_*.py",)
 _READER = ("tests/telemetry/test_reader.py",)
+_BATCH = ("tests/telemetry/test_batch.py",)
 _ROUTER = ("tests/test_failover*.py", "tests/test_router.py", "tests/lessons/test_*.py")
 
 _TESTS = {
@@ -80,14 +82,24 @@ _TESTS = {
     "slots.py": _LIMITS,
     "sse.py": ("tests/test_sse.py",),
     "stream.py": _STREAMS,
+    "telemetry/batch.py": _BATCH,
     "telemetry/bookkeeping.py": _READER,
     "telemetry/breakdowns.py": _READER,
+    "telemetry/costs.py": ("tests/telemetry/test_costs.py", *_BATCH),
     "telemetry/coverage.py": ("tests/telemetry/test_coverage.py", *_READER),
     "telemetry/feed.py": _READER,
+    "telemetry/histogram.py": ("tests/telemetry/test_histogram.py",),
+    "telemetry/numbering.py": _BATCH,
+    "telemetry/outcomes.py": ("tests/telemetry/test_outcomes.py",),
     "telemetry/reader.py": _READER,
+    "telemetry/records.py": _BATCH,
+    "telemetry/retention.py": ("tests/telemetry/test_retention.py",),
+    "telemetry/rows.py": _BATCH,
     "telemetry/settling.py": ("tests/telemetry/test_settling.py",),
     "telemetry/snapshots.py": _READER,
+    "telemetry/statements.py": _BATCH,
     "telemetry/uptime.py": ("tests/telemetry/test_uptime.py", "tests/telemetry/test_settling.py"),
+    "telemetry/varints.py": ("tests/telemetry/test_rollups.py",),
     "windows.py": _BREAKER,
 }
 
@@ -100,6 +112,6 @@ def tests_for(file: str) -> tuple[str, ...]:
 MUTANTS = (
     *(*of_breaker.MUTANTS, *of_retrying.MUTANTS, *of_limits.MUTANTS),
     *(*of_hedging.MUTANTS, *of_router.MUTANTS, *of_streams.MUTANTS, *of_flow.MUTANTS, *of_alerts.MUTANTS),
-    *of_store.MUTANTS,
+    *(*of_store.MUTANTS, *of_recording.MUTANTS),
 )
 """Every mutant; a name is used once within a file."""

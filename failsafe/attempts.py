@@ -15,9 +15,8 @@ from failsafe.events import AttemptFinished
 from failsafe.faults import REACTIONS, BreakerEffect, Fault
 from failsafe.flow import Flow
 from failsafe.manner import Gathered, Manner
-from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason, Usage
+from failsafe.models import Attempt, Failure, Phase, Skip, SkipReason
 from failsafe.patience import BLAMED_AFTER, to_blame
-from failsafe.pricing import Rates
 from failsafe.providers.base import BuiltRequest
 from failsafe.reading import Answered
 from failsafe.request_size import RequestSize
@@ -254,15 +253,10 @@ class Attempts:
     def tell(self, line: Attempt) -> None:
         """Report a finished attempt to the router's listeners, who may take their time."""
         reporter = self._shared.reporter
-        if line.fault is not None or reporter.wants_successes():
-            event = AttemptFinished(
-                at=line.started_at + line.latency_ms / 1000,
-                call_id=self._label.id,
-                attempt=line,
-                tag=self._label.tag,
-            )
-            tell = reporter.emit_success if line.fault is None else reporter.emit
-            tell(event)
+        tell = reporter.for_successes() if line.fault is None else reporter.emit
+        if tell is not None:
+            at, label = line.started_at + line.latency_ms / 1000, self._label
+            tell(AttemptFinished(at=at, call_id=label.id, attempt=line, tag=label.tag))
 
     def _enter_within_caps(self, course: Course, *, may_wait: bool) -> Entry | Refused:
         """As :meth:`_enter`, with what the attempt may cost set aside for it."""
@@ -424,7 +418,11 @@ def _receipt_line(
     hedge: bool,
     blamed: bool,
 ) -> Attempt:
-    usage, rates = _billed(course, outcome, started_at) if isinstance(outcome, Answered) else (None, None)
+    usage = rates = None
+    if isinstance(outcome, Answered):
+        answer = outcome.answer
+        usage = answer.usage
+        rates = course.endpoint.rates(course.model, started_at, usage.prompt_tokens, answer.model)
     line = Attempt(
         provider=course.endpoint.name,
         model=course.model,
@@ -451,10 +449,3 @@ def _receipt_line(
         maybe_billed=outcome.maybe_billed,
         blamed=blamed,
     )
-
-
-def _billed(course: Course, answered: Answered, started_at: float) -> tuple[Usage, Rates | None]:
-    """The tokens of an answer, and what they cost; at the price of the model that says it has answered."""
-    answer = answered.answer
-    usage = answer.usage
-    return usage, course.endpoint.rates(course.model, started_at, usage.prompt_tokens, answer.model)

@@ -43,6 +43,7 @@ _REFUSED_FOR = 3600.0
 """Seconds for which a parameter is left out that a target was seen to refuse; then it is tried again."""
 _USUAL_STREAMS = StreamConfig()
 _USUAL_LIMIT = AttemptLimitConfig()
+_UNSTEADY: Any = object()
 _LENGTH = frozenset({"max_tokens", "max_completion_tokens"})
 
 
@@ -104,6 +105,7 @@ class Endpoint:
         self._look_up_price = look_up_price
         self._prices: dict[str, Prices] = {}
         self._prices_of_answers: dict[tuple[str, str], Prices] = {}
+        self._steady_rates: dict[tuple[str, str], Rates | None] = {}
         self._first_contents: dict[str, FirstContent] = {}
         self._refused_until: dict[str, float] = {}
         self._turns: dict[str, Iterator[int]] = {}  # next() of a count is atomic
@@ -160,19 +162,25 @@ class Endpoint:
 
         *answered*: The model that says it has answered.
         """
+        steady: Rates | None = self._steady_rates.get((model, answered), _UNSTEADY)
+        if steady is not _UNSTEADY:  # the usual case, on every call's way
+            return steady
         prices = self._price_of_answer(model, answered) if answered and answered != model else self.price(model)
-        if not prices:
-            return None
-        if len(prices) == 1 and prices[0].always_holds:  # the usual case, on every call's way
-            return prices[0]
+        if len(prices) <= 1 and all(price.always_holds for price in prices):
+            rates = prices[0] if prices else None
+            if len(self._steady_rates) < _REMEMBERED:
+                self._steady_rates[model, answered] = rates
+            return rates
         return rates_at(prices, datetime.fromtimestamp(at, UTC), prompt_tokens)
 
     def _price_of_answer(self, asked: str, answered: str) -> Prices:
         prices = self._prices_of_answers.get((asked, answered))
         if prices is None:
             prices = self.config.price_of_answer(asked, answered) or self.price(answered) or self.price(asked)
-            if len(self._prices_of_answers) < _REMEMBERED:
-                self._prices_of_answers[asked, answered] = prices
+            if len(self._prices_of_answers) >= _REMEMBERED:
+                self._prices_of_answers.clear()
+                self._steady_rates.clear()
+            self._prices_of_answers[asked, answered] = prices
         return prices
 
     def first_content(self, model: str) -> FirstContent:

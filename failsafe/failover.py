@@ -73,12 +73,29 @@ class Failover:
         shared: The router's settings, clock, chance and reporter.
         hedges: Starts further attempts while one is slow, or None.
         manner: How it asks: for whole answers, or for streams.
+
+    Attributes:
+        request: What is asked.
     """
 
     __slots__ = (
-        "_attempts", "_cancel", "_courses", "_deadline", "_failed_domains", "_first_choices", "_hedges",
-        "_made_before", "_manner", "_overrun", "_request", "_shared", "_size", "_skipped", "_started", "_too_long_for",
+        "_attempts",
+        "_cancel",
+        "_courses",
+        "_deadline",
+        "_failed_domains",
+        "_first_choices",
+        "_hedges",
+        "_made_before",
+        "_manner",
+        "_overrun",
+        "_shared",
+        "_size",
+        "_skipped",
+        "_started",
+        "_too_long_for",
         "_waiting",
+        "request",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +109,7 @@ class Failover:
         hedges: Hedges | None = None,
         manner: Manner = PLAIN,
     ) -> None:
-        self._request = size.request
+        self.request = size.request
         self._size = size
         self._deadline = deadline
         self._cancel = cancel
@@ -123,9 +140,12 @@ class Failover:
         return tuple(made if self._hedges is None else sorted(made, key=lambda attempt: attempt.started_at))
 
     @property
-    def maybe_billed(self) -> int:
-        """How many attempts failed and may be charged for all the same."""
-        return sum(attempt.maybe_billed for attempt in self._attempts.made)
+    def tally(self) -> tuple[int, int]:
+        """How many attempts were made so far, and how many of them failed and may be charged for all the same."""
+        made = self._attempts.made
+        if len(made) == 1:  # as most calls
+            return 1, int(made[0].maybe_billed)
+        return len(made), sum(attempt.maybe_billed for attempt in made)
 
     @property
     def time_left(self) -> float:
@@ -336,8 +356,8 @@ class Failover:
             target = msgspec.structs.replace(target, refused=refused)
         lacking = ""
         try:
-            built = self._manner.build(course.endpoint, self._request, target)
-            check_size(built.body, self._shared.config.max_request_bytes, self._request)
+            built = self._manner.build(course.endpoint, self.request, target)
+            check_size(built.body, self._shared.config.max_request_bytes, self.request)
             if len(built.body) < _MAY_BE_LONG or not self._is_too_long_for(course):
                 return built
             lacking = (
@@ -519,7 +539,7 @@ class Failover:
         retry_after = soonest if 0 < soonest < math.inf else None
         asked = len(self._attempts.made)
         headline = (
-            f"no provider answered {self._request.model!r} "
+            f"no provider answered {self.request.model!r} "
             f"({asked} attempt{'' if asked == 1 else 's'} in {self.latency_ms:.0f} ms)"
         )
         if retry_after is not None:
@@ -532,7 +552,7 @@ class Failover:
 
     def _end_for_want_of_money(self, overrun: Overrun) -> NoReturn:
         skipped = tuple(self._skipped.values())
-        headline = f"a cap on what may be spent leaves nobody to ask for {self._request.model!r}; nothing was sent"
+        headline = f"a cap on what may be spent leaves nobody to ask for {self.request.model!r}; nothing was sent"
         raise SpendLimitReached(
             f"{report(headline, (), skipped)}\n  => {overrun.advice}",
             skipped=skipped, retry_after=overrun.retry_after, cap=overrun.cap, limit=overrun.limit,

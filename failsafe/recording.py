@@ -10,7 +10,9 @@ from failsafe.clock import Clock
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.endpoint import Endpoint
 from failsafe.events import CommandCarriedOut
+from failsafe.models import ChatRequest, Reply
 from failsafe.monitoring_config import MonitorConfig
+from failsafe.replies import AnyReply
 from failsafe.telemetry.location import locate
 from failsafe.telemetry.reporter import Reporter
 
@@ -37,6 +39,10 @@ class Recording:
         number: The router's number within the process.
         reporter: Where the router's events go.
         clock: The source of time.
+
+    Attributes:
+        store: Where it records.
+        keeps_texts: Whether prompts and answers are kept, too.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Recording:
         clock: Clock,
     ) -> None:
         self.store = store
+        self.keeps_texts = store.config.texts
         if config.monitor != MonitorConfig():  # a router without a word on it leaves another's in force
             store.judge_by(config.monitor)
         self._endpoints = endpoints
@@ -63,6 +70,13 @@ class Recording:
         """Record nothing more, and let the store write what is left, for a second at most."""
         self._reporter.record = None
         self._recorder.close()
+
+    def keep_texts(self, at: float, call_id: str, request: ChatRequest, reply: AnyReply | None) -> None:
+        """Record what was asked and answered in a call that ended *at*; vectors are no texts."""
+        from failsafe.telemetry.texts import call_texts  # hardly anybody keeps them
+
+        answer = reply.content if isinstance(reply, Reply) else None
+        self._recorder.record(call_texts(at, call_id, request.messages, answer))
 
     def _look(self, batch: Batch, source: Source) -> None:
         for endpoint in self._endpoints:

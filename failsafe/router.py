@@ -366,7 +366,7 @@ class Router:
         manner, token = Streamed(deadline), (cancel or CancelToken()).child()
         try:
             call, label = self._call(request, deadline, token, options, manner, None)
-            ended = partial(self._ended, call, label, request.model)
+            ended = partial(self._ended, call, label)
             passage = Passage(call, manner, request, on_interrupt, token, ended, self._left_behind)
             return self._open(passage, label)
         except BaseException:
@@ -393,7 +393,8 @@ class Router:
         try:
             self._gate.enter(call)
             try:
-                self._tell_start(label, passage.request.model, stream=True)
+                if self._reporter.bus.starts:
+                    self._tell_start(label, passage.request.model, stream=True)
                 opened = call.run()
                 assert isinstance(opened, Opened)  # noqa: S101 -- a call that asks for streams is given streams
                 return Stream(passage, opened)
@@ -412,23 +413,23 @@ class Router:
         passage.token.close()
         return Stream(passage, last)
 
-    def _ended(self, call: Failover, label: CallLabel, model: str, reply: Reply | None, why: str | None) -> None:
+    def _ended(self, call: Failover, label: CallLabel, reply: Reply | None, why: str | None) -> None:
         """A stream is over: let the router close, and tell who listens."""
-        if self._gate.leave(call) and (why is not None or self._reporter.wants_successes()):
-            self._reporter.emit(self._finished(call, label, model, reply, why))
+        if self._gate.leave(call):
+            tell = self._reporter.for_successes() if why is None else self._reporter.emit
+            if tell is not None:
+                tell(self._finished(call, label, reply, why))
 
     def _tell_start(self, label: CallLabel, model: str, operation: str = "chat", *, stream: bool = False) -> None:
-        bus = self._reporter.bus
-        if bus.starts:
-            started = CallStarted(
-                at=self._clock.time(),
-                call_id=label.id,
-                asked_model=model,
-                operation=operation,
-                stream=stream,
-                tag=label.tag,
-            )
-            bus.emit_start(started)
+        started = CallStarted(
+            at=self._clock.time(),
+            call_id=label.id,
+            asked_model=model,
+            operation=operation,
+            stream=stream,
+            tag=label.tag,
+        )
+        self._reporter.bus.emit_start(started)
 
     def _deadline(self, timeout: float | Deadline) -> Deadline:
         if timeout is _AS_CONFIGURED:
@@ -453,20 +454,22 @@ class Router:
         try:
             self._gate.enter(call)
             try:
-                self._tell_start(label, request.model, "embeddings" if isinstance(manner, Embed) else "chat")
+                if self._reporter.bus.starts:
+                    self._tell_start(label, request.model, "embeddings" if isinstance(manner, Embed) else "chat")
                 reply = call.run()
             except BaseException as error:
                 last = None
                 try:
                     last = None if isinstance(manner, Embed) else self._last_answer(request, error, call)
                 finally:  # the caller's own last answer may raise, too
-                    self._reporter.emit(self._finished(call, label, request.model, last, type(error).__name__))
+                    self._reporter.emit(self._finished(call, label, last, type(error).__name__))
                 if last is None:
                     raise
                 return last
             assert not isinstance(reply, Opened)  # noqa: S101 -- streams are given to those alone who ask for them
-            if self._reporter.wants_successes():
-                self._reporter.emit_success(self._finished(call, label, request.model, reply, None))
+            tell = self._reporter.for_successes()
+            if tell is not None:
+                tell(self._finished(call, label, reply, None))
             return reply
         finally:
             self._gate.leave(call)
@@ -524,20 +527,22 @@ class Router:
             return None
         return fallback_reply(fallback, request, error, call.latency_ms)
 
-    def _finished(
-        self, call: Failover, label: CallLabel, asked_model: str, reply: AnyReply | None, error: str | None
-    ) -> CallFinished:
+    def _finished(self, call: Failover, label: CallLabel, reply: AnyReply | None, error: str | None) -> CallFinished:
+        at = self._clock.time()
+        if self._recording is not None and self._recording.keeps_texts:
+            self._recording.keep_texts(at, label.id, call.request, reply)
+        attempts, maybe_billed = call.tally
         return CallFinished(
-            at=self._clock.time(),
+            at=at,
             call_id=label.id,
-            asked_model=asked_model,
+            asked_model=call.request.model,
             provider=reply.provider if reply else None,
             model=reply.model if reply else None,
             error=error,
-            attempts=len(call.attempts),
+            attempts=attempts,
             latency_ms=call.latency_ms,
             tag=label.tag,
-            maybe_billed=call.maybe_billed,
+            maybe_billed=maybe_billed,
         )
 
     def _resolve(self, model: str) -> Serving:
@@ -727,9 +732,11 @@ class Router:
     def _report(self, event: Event) -> None:
         """Tell the log, the store and the listeners."""
         if isinstance(event, ProbeFinished) and event.fault is None:
-            self._reporter.emit_success(event)
+            tell = self._reporter.for_successes()
         else:
-            self._reporter.emit(event)
+            tell = self._reporter.emit
+        if tell is not None:
+            tell(event)
 
     def reset(self, provider: str | None = None) -> None:
         """

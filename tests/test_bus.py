@@ -391,14 +391,14 @@ def test_successes_are_wanted_by_listeners_and_by_the_debug_level() -> None:
     level = logger.level
     logger.setLevel(logging.INFO)
     try:
-        assert not reporter.wants_successes()
+        assert reporter.for_successes() is None
         logger.setLevel(logging.DEBUG)
-        assert reporter.wants_successes()
+        assert reporter.for_successes()
         logger.setLevel(logging.INFO)
         end: Callable[[], None] = reporter.bus.subscribe(print)
-        assert reporter.wants_successes()
+        assert reporter.for_successes()
         end()
-        assert not reporter.wants_successes()
+        assert reporter.for_successes() is None
     finally:
         logger.setLevel(level)
 

@@ -134,6 +134,8 @@ def _tool_calls(message: Mapping[str, Any], answer_id: str) -> tuple[ToolCall, .
     """The calls of a message, each with an id of its own; None if one of them names no function."""
     given = message.get("tool_calls")
     old = message.get("function_call")
+    if not given and not old:  # as most messages
+        return ()
     entries = list(given) if isinstance(given, list) else []
     if not entries and isinstance(old, dict):
         entries = [{"function": old}]
@@ -163,6 +165,8 @@ def _provider_data(message: Mapping[str, Any], calls: tuple[ToolCall, ...], targ
     for key in ("reasoning_details", "extra_content"):
         if message.get(key):
             data[key] = message[key]
+    if not calls:
+        return data or None
     given = message.get("tool_calls")
     signed = {
         call.id: {"extra_content": entry["extra_content"]}

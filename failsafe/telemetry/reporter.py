@@ -28,16 +28,11 @@ class Reporter:
         self.bus = bus
         self.record: Callable[[Event], None] | None = None
 
-    def wants_successes(self) -> bool:
-        """Whether an event about something that went well would reach anyone."""
-        return self.record is not None or self.bus.active or logger.isEnabledFor(logging.DEBUG)
-
-    def emit_success(self, event: Event) -> None:
-        """As :meth:`emit`, for what went well: hardly any program wants its line in the log."""
+    def for_successes(self) -> Callable[[Event], None] | None:
+        """What tells of something that went well to whom it reaches; None: nobody. Hardly a program logs those."""
         if logger.isEnabledFor(logging.DEBUG):
-            self.emit(event)
-        else:
-            self._deliver(event)
+            return self.emit
+        return self._deliver if self.record is not None or self.bus.active else None
 
     def emit(self, event: Event) -> None:
         """Log and deliver *event*; never raises an ``Exception``."""

@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -272,20 +273,16 @@ class Recorder:
 
     Attributes:
         store: Where it goes.
+        record: Has an event written soon; returns at once.
     """
 
-    __slots__ = ("__weakref__", "_put", "_release", "_source", "store")
+    __slots__ = ("__weakref__", "_release", "record", "store")
 
     def __init__(self, store: Store, listener: Listener) -> None:
         self.store = store
-        self._source = listener.source
-        self._put = store.put
+        self.record: Callable[[Event], None] = partial(store.put, listener.source)
         self._release = weakref.finalize(self, store.release, listener)
         self._release.atexit = False
-
-    def record(self, event: Event) -> None:
-        """Have *event* written soon; returns at once."""
-        self._put(self._source, event)
 
     def close(self, timeout: float = 1.0) -> None:
         """Record nothing more; wait up to *timeout* seconds for what was recorded to be written. Idempotent."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from failsafe.errors import StoreUnavailable
+from failsafe.errors import InvalidRequest, StoreUnavailable
 from failsafe.events import AttemptFinished, CommandCarriedOut
 from failsafe.faults import Fault
 from failsafe.models import Attempt
@@ -21,7 +21,7 @@ from failsafe.monitoring_config import StoreConfig
 from failsafe.telemetry import commands, database, writer
 from failsafe.telemetry.batch import Batch
 from failsafe.telemetry.store import Recorder, Store, TargetInfo, open_store
-from failsafe.testing import FakeClock, answer
+from failsafe.testing import FakeClock, answer, failing
 from tests.router_bench import Bench
 
 TARGETS = {"a": TargetInfo("https://a.example/v1")}
@@ -407,3 +407,33 @@ def test_the_calls_of_a_router_that_is_closed_are_written(path: Path) -> None:
         for _ in range(20):
             router.chat("hi", model="gpt-4.1")
     assert rows(path, "SELECT count(*) FROM calls") == [(20,)]
+
+
+# Texts.
+
+
+def test_no_text_is_kept_unless_it_is_asked_for(path: Path) -> None:
+    with bench(path).router as router:
+        router.chat("a secret plan", model="gpt-4.1")
+    assert rows(path, "SELECT * FROM texts") == []
+    contents = path.read_bytes() + b"".join(each.read_bytes() for each in path.parent.glob("store.db-*"))
+    assert b"secret plan" not in contents
+
+
+def test_prompts_and_answers_are_kept_where_that_is_asked_for_and_keys_in_them_masked(path: Path) -> None:
+    key = "sk-proj-" + "a1B2c3D4" * 5
+    recording = Bench(answer("yes"), answer("no"), store=StoreConfig(path=str(path), texts=True))
+    with recording.router as router:
+        router.chat(f"is {key} valid?", model="gpt-4.1")
+    ((call, prompt, said),) = rows(path, "SELECT call, prompt, answer FROM texts")
+    assert call == rows(path, "SELECT call FROM calls")[0][0]
+    assert "is [masked] valid?" in prompt
+    assert key not in prompt
+    assert said == "yes"
+
+
+def test_the_prompt_of_a_call_that_nobody_answered_is_kept_without_an_answer(path: Path) -> None:
+    recording = Bench(failing(Fault.BAD_REQUEST), store=StoreConfig(path=str(path), texts=True))
+    with recording.router as router, pytest.raises(InvalidRequest):
+        router.chat("hi", model="gpt-4.1")
+    assert rows(path, "SELECT prompt, answer FROM texts") == [('[{"role":"user","content":"hi"}]', None)]

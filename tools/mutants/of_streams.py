@@ -20,8 +20,8 @@ _HELD = (
     Mutant(
         "a stream that is closed leaves its socket open",
         "attempts.py",
-        "            flow.close()\n            outcome = self._settle(opened, outcome)\n",
-        "            outcome = self._settle(opened, outcome)\n",
+        "            flow.close()\n            outcome, blamed = self._settle(opened, outcome)\n",
+        "            outcome, blamed = self._settle(opened, outcome)\n",
     ),
     Mutant(
         "an attempt that is interrupted at its first content leaves its socket open",

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from failsafe.addresses import host_matches, is_loopback, parse
-from failsafe.diagnosis import keys, models, network
+from failsafe.diagnosis import certificates, keys, models, network
 from failsafe.diagnosis.facts import Exchanged, ProviderFacts, key_in_words
 from failsafe.diagnosis.finding import Finding, error, note, warning
 from failsafe.durations import in_words
@@ -268,6 +268,8 @@ def _rate_limit(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) ->
     else:
         at = datetime.fromtimestamp(exchanged.at + failure.retry_after, UTC).astimezone()
         ends = f"it ends in {in_words(failure.retry_after)}, at {at:%H:%M:%S}"
+    page = facts.preset.billing_page
+    doubt = (f"if it stays so although little is asked for, see whether there is credit left: {page}",) if page else ()
     of = "of the whole key" if failure.whole_key else "of this key and model"
     return warning(
         "rate-limit", facts.name, f"limits the rate; {ends}: {said(exchanged)}",
@@ -275,6 +277,7 @@ def _rate_limit(facts: ProviderFacts, exchanged: Exchanged, failure: Failure) ->
         "wait; failsafe asks other providers meanwhile",
         f"hold calls back before they are refused: rate_limiter in [providers.{facts.name}]",
         "raise the limit with the provider, or add a second key: api_key = [...]",
+        *(doubt if failure.retry_after is None else ()),
     )  # fmt: skip
 
 
@@ -350,8 +353,7 @@ def clock(all_facts: tuple[ProviderFacts, ...]) -> Iterator[Finding]:
         "clock", "clock", f"this machine's clock is {in_words(abs(least))} {'fast' if least > 0 else 'slow'}",
         "certificates count as expired or not yet valid, tokens that expire are refused, and dates in Retry-After, "
         "in uptimes and costs are wrong",
-        "let it be set by NTP: $ timedatectl set-ntp true",
-        "in a virtual machine or WSL, after sleep: $ sudo hwclock -s",
+        *certificates.SET_THE_CLOCK,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from failsafe.addresses import host_matches, is_loopback
@@ -55,6 +56,30 @@ def judge(facts: ProviderFacts, now: float) -> Finding:
     if made.code in _HOST:
         return _other_host(facts, made.certificate)
     return _untrusted(facts, made)
+
+
+def judge_together(all_facts: Sequence[ProviderFacts], now: float) -> Finding | None:
+    """What explains that the certificates of several hosts are expired, or not yet valid, all at once: the clock."""
+    made = {facts.address.host: facts.handshake for facts in all_facts if facts.handshake is not None}
+    codes = {handshake.code for handshake in made.values()}
+    if len(made) < 2 or len(codes) > 1 or not codes <= {_EXPIRED, _NOT_YET_VALID}:
+        return None
+    look = "expired" if codes == {_EXPIRED} else "not yet valid"
+    return error(
+        "clock", "clock", f"the certificates of all {len(made)} hosts look {look}",
+        f"this machine's clock says {_day(now)}; when all are wrong alike, it is the clock that is",
+        *SET_THE_CLOCK,
+    )  # fmt: skip
+
+
+SET_THE_CLOCK = (
+    "let it be set by NTP: $ timedatectl set-ntp true",
+    "in a virtual machine or WSL, after sleep: $ sudo hwclock -s",
+)
+"""The steps to set this machine's clock."""
+
+EXPLAINED_BY_THE_CLOCK = frozenset({"tls-expired", "tls-not-yet-valid"})
+"""Findings about single providers that :func:`judge_together` says in one."""
 
 
 def intercepts(certificate: Certificate | None) -> bool:

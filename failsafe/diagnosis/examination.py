@@ -16,7 +16,18 @@ from failsafe.catalog import catalog
 from failsafe.clock import SYSTEM_CLOCK, Clock
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.deadline import CancelToken
-from failsafe.diagnosis import answers, keys, machine, machine_look, models, network, settings, settings_look, store
+from failsafe.diagnosis import (
+    answers,
+    certificates,
+    keys,
+    machine,
+    machine_look,
+    models,
+    network,
+    settings,
+    settings_look,
+    store,
+)
 from failsafe.diagnosis.facts import ProviderFacts
 from failsafe.diagnosis.finding import Finding, Level, good, ranked
 from failsafe.diagnosis.machine import MachineFacts
@@ -216,13 +227,16 @@ def _of_providers(
     environ: Mapping[str, str],
     config: RouterConfig | None,
 ) -> Iterator[Finding]:
-    together = network.judge_together(facts)
-    if together is not None:
-        yield together
+    explained: frozenset[str] = frozenset()
+    for together, codes in (
+        (network.judge_together(facts), network.EXPLAINED_BY_NO_NETWORK),
+        (certificates.judge_together(facts, now), certificates.EXPLAINED_BY_THE_CLOCK),
+    ):
+        if together is not None:
+            explained |= codes
+            yield together
     for each in facts:
-        for finding in _of_provider(each, now, config):
-            if together is None or finding.code not in network.EXPLAINED_BY_NO_NETWORK:
-                yield finding
+        yield from (finding for finding in _of_provider(each, now, config) if finding.code not in explained)
         yield from store.of_provider(recorded, each.name, each.config.base_url, now)
         yield from answers.several_variables(each, environ)
     yield from answers.clock(facts)
@@ -233,8 +247,9 @@ def _of_provider(facts: ProviderFacts, now: float, config: RouterConfig | None) 
     if not any(finding.level is Level.ERROR for finding in findings):
         findings += answers.judge_all(facts)
     used = _models_in_use(facts, config)
-    told = {finding.code for finding in findings}
-    findings += [each for each in models.compare(facts, used, _day(now)) if each.code not in told]
+    told = tuple(finding.found for finding in findings)
+    compared = models.compare(facts, used, _day(now))
+    findings += [each for each in compared if not any(found.startswith(each.found) for found in told)]
     well = _well(facts)
     if well is not None and not any(finding.level is Level.ERROR for finding in findings):
         findings.append(well)

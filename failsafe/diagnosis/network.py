@@ -248,7 +248,9 @@ def _refused_by_proxy(facts: ProviderFacts) -> Finding | None:
         return error(
             "proxy-refused", facts.name, f"{proxy_in_words(facts)} opens no way to {facts.address.host}: "
             + (f"it answered {status}" if refused else failure.message),
-            "many proxies let only listed hosts through",
+            "the proxy itself does not reach the host: its names or its own way out fail"
+            if status is not None and status >= 500
+            else "many proxies let only listed hosts through",
             f"have {facts.address.host}, port {facts.port}, allowed on the proxy",
             _without_proxy(facts),
         )  # fmt: skip

@@ -112,6 +112,15 @@ def test_a_model_that_an_alias_names_is_compared_with_the_list_too(tmp_path: Pat
     assert "gpt-6-lunar" in problems(report)["model-unknown"].found
 
 
+def test_each_model_that_is_not_on_the_list_is_told_and_none_twice(tmp_path: Path) -> None:
+    with FakeProvider("openai", models=["gpt-6-luna"]) as provider:
+        settings = settings_of(provider, models=["gpt-one", "gpt-two"])
+        report = examined(tmp_path, {"openai": settings}, completion=True)
+    found = [each.found for each in report.findings if each.code == "model-unknown"]
+    assert len(found) == 2
+    assert sum("gpt-one" in each for each in found) == sum("gpt-two" in each for each in found) == 1
+
+
 def test_a_model_of_ollama_that_was_not_pulled_is_told_with_the_command(tmp_path: Path) -> None:
     with FakeProvider("ollama", vendor="generic", models=["llama3.2:3b"], key=None) as provider:
         settings = {"base_url": provider.base_url, "models": ["qwen3:8b"]}
@@ -238,6 +247,8 @@ def test_a_rate_limit_is_told_with_its_end(tmp_path: Path) -> None:
 def test_a_rate_limit_without_an_end_is_told_as_such(tmp_path: Path) -> None:
     finding = only(behaving(Behaviour(Error(fault=Fault.RATE_LIMIT, message="slow down")), tmp_path, "mistral"))
     assert finding.found.startswith("limits the rate; it does not say when it ends: HTTP 429")
+    deepseek = only(behaving(BEHAVIOURS["rate-limit-no-hint"], tmp_path, "deepseek"))
+    assert "credit left: https://platform.deepseek.com/top_up" in deepseek.do[-1]
 
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic", "gemini", "deepseek", "openrouter", "xai", "together"])

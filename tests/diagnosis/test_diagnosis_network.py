@@ -221,6 +221,22 @@ def test_a_certificate_that_is_not_yet_valid_makes_the_clock_suspect(
     assert "timedatectl" in finding.do[0]
 
 
+@pytest.mark.parametrize("year", [2020, 2096])
+def test_when_all_certificates_are_wrong_alike_it_is_the_clock_and_said_once(
+    tmp_path: Path, lead: Lead, authority: trustme.CA, ca_bundle: str, certified: Certified, year: int
+) -> None:
+    lead({"api.a.test": ["127.0.0.1"], "api.b.test": ["127.0.0.1"]})
+    valid = {"not_before": dt.datetime(year, 1, 1), "not_after": dt.datetime(year, 2, 1)}  # noqa: DTZ001
+    with RawServer(answer(), tls=certified(authority, "api.a.test", "api.b.test", **valid)) as server:
+        both = {
+            name: at(f"https://api.{name}.test:{server.port}/v1", ca_bundle=ca_bundle)["mine"] for name in ("a", "b")
+        }
+        finding = only(examined(tmp_path, both))
+    assert (finding.level, finding.code) == (Level.ERROR, "clock")
+    assert finding.found.startswith("the certificates of all 2 hosts look ")
+    assert f"clock says {dt.datetime.now(dt.UTC):%Y-%m-%d}" in finding.why
+
+
 def test_a_certificate_for_another_host_is_told_with_its_names(
     tmp_path: Path, lead: Lead, authority: trustme.CA, ca_bundle: str, certified: Certified
 ) -> None:
@@ -392,6 +408,13 @@ def test_a_proxy_that_lets_nobody_through_to_a_host_is_told(tmp_path: Path) -> N
     assert finding.code == "proxy-refused"
     assert "(proxy in the settings) opens no way to api.test: it answered 403" in finding.found
     assert finding.do[-1] == "if it can be reached without one, take proxy out of [providers.mine]"
+
+
+def test_a_proxy_that_does_not_reach_the_host_itself_is_told(tmp_path: Path) -> None:
+    with RawServer(answer_once(http("503 Service Unavailable"))) as proxy:
+        finding = only(examined(tmp_path, at("https://api.test/v1", proxy=proxy.url)))
+    assert finding.code == "proxy-refused"
+    assert finding.why.startswith("the proxy itself does not reach the host")
 
 
 def test_a_proxy_that_reads_along_is_told_with_the_issuer(

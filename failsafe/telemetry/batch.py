@@ -62,7 +62,7 @@ class _Sums(NamedTuple):
 
 class Batch:
     """
-    Events on their way into the store. Not thread-safe.
+    Events on their way into the store. Not thread-safe; once it was written, nothing is added to it.
 
     Attributes:
         events: How many have come in.
@@ -191,13 +191,15 @@ class Batch:
         self._faults[key] = self._faults.get(key, 0) + 1
 
     def _add_rare(self, source: Source, event: Any, at: float) -> Target | None:
+        row = rows.event_row(event, at)
         target = self._about(source.target(event.provider)) if event.provider else None
-        self._rare.append((target, rows.event_row(event, at)))
+        self._rare.append((target, row))
         return target
 
     def _add_network(self, _source: Source, event: NetworkChanged, at: float) -> None:
-        self._rare.append((None, rows.event_row(event, at)))
-        self._watch.append((None, at, "online" if event.up else "offline", rows.masked(event.reason)))
+        row, note = rows.event_row(event, at), rows.masked(event.reason)
+        self._rare.append((None, row))
+        self._watch.append((None, at, "online" if event.up else "offline", note))
 
     def _add_watch(self, source: Source, event: WatchChanged, at: float) -> None:
         state, note = rows.word(event.state), rows.masked(event.note)
@@ -208,10 +210,10 @@ class Batch:
         self._alerts.append((self._add_rare(source, event, at), row))
 
     def _add_state(self, source: Source, event: StateChanged, at: float) -> None:
+        state, row = rows.state_row(event, source.router, at), rows.event_row(event, at)
         target = self._about(source.target_of_breaker(event.name))
-        row = rows.state_row(event, source.router, at)
-        self._rare.append((target, rows.event_row(event, at)))
-        self._breakers.append((target, row, statements.BREAKER_CHANGED))
+        self._rare.append((target, row))
+        self._breakers.append((target, state, statements.BREAKER_CHANGED))
 
     def _pass_over(self, _source: Source, _event: Event, _at: float) -> None:
         """It is for those alone who listen."""

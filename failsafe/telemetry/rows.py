@@ -188,12 +188,19 @@ def masked(value: str) -> str:
     return mask(value)[:LONGEST_TEXT]
 
 
-@lru_cache(maxsize=4096)
 def word(value: str) -> str:
     """A name that somebody has chosen, where a key may have slipped in: masked, and cut to what is kept."""
     if value.__class__ is not str:
         raise Absurd
-    return mask(value[: 10 * LONGEST_WORD])[:LONGEST_WORD]
+    return _word(value if len(value) <= _MASKED else value[:_MASKED])
+
+
+_MASKED = 10 * LONGEST_WORD  # characters that are looked at: a key at the end of what is kept is masked as a whole
+
+
+@lru_cache(maxsize=4096)
+def _word(value: str) -> str:
+    return mask(value)[:LONGEST_WORD]
 
 
 def fits(row: Row) -> bool:

@@ -668,6 +668,8 @@ ABSURD: dict[str, Event] = {
     "NaN until a retry": StateChanged(
         at=NOW, name="openai", old=CircuitState.CLOSED, new=CircuitState.OPEN, reason="", retry_after=math.nan
     ),
+    "a number for the reason of a network": NetworkChanged(at=NOW, up=False, reason=7),  # type: ignore[arg-type]
+    "a number for a note": WatchChanged(at=NOW, provider="openai", state="paused", note=7),  # type: ignore[arg-type]
     "an alert without a title": Alert(at=NOW, rule="down", provider="", severity="info", title=None, message=""),  # type: ignore[arg-type]
     "a cost that cannot be told": AttemptFinished(
         at=NOW, call_id="c1", attempt=Raising(provider="openai", model="m", usage=Usage(cost_usd=Decimal(1)))

@@ -77,7 +77,7 @@ _ROWS = (
     Mutant(
         "a key that was typed for a name is written",
         "telemetry/rows.py",
-        "return mask(value[: 10 * LONGEST_WORD])[:LONGEST_WORD]",
+        "return mask(value)[:LONGEST_WORD]",
         "return encodable(value)[:LONGEST_WORD]",
     ),
     Mutant(

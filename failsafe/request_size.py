@@ -24,6 +24,7 @@ class RequestSize:
     def __init__(self, request: ChatRequest, clock: Clock) -> None:
         self.request = request
         self._clock = clock
+        self._costs: dict[int, tuple[Prices, float | None]] = {}  # which hold the prices, so that their ids stay theirs
 
     @cached_property
     def prompt_tokens(self) -> int:
@@ -41,6 +42,12 @@ class RequestSize:
 
     def cost_usd(self, prices: Prices) -> float | None:
         """About what the call costs in USD at these prices; None where none is known."""
+        found = self._costs.get(id(prices))
+        if found is None or found[0] is not prices:
+            found = self._costs[id(prices)] = prices, self._cost_usd(prices)
+        return found[1]
+
+    def _cost_usd(self, prices: Prices) -> float | None:
         rates = rates_at(prices, datetime.fromtimestamp(self._clock.time(), UTC), self.prompt_tokens)
         if rates is None:
             return None

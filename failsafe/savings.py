@@ -210,15 +210,19 @@ _SUMMED = (
 
 def grouped(spent: Iterable[Spent], by: Sequence[str]) -> list[Spent]:
     """
-    *spent* summed up by *by* (of ``day``, ``provider``, ``model``, ``tag``), the most expensive first.
+    *spent* summed up by *by* (of ``day``, ``provider``, ``model``, ``tag``), the most expensive first, or day by day.
 
-    The baseline of a group is that of all its rows; where one of them has none, the group has none.
+    The baseline of a group is that of all its rows; where one with answers has none, the group has none.
     """
     groups: dict[tuple[str, ...], list[Spent]] = {}
     for each in spent:
         groups.setdefault(tuple(getattr(each.row, name) for name in by), []).append(each)
     summed = [_together(members, dict(zip(by, key, strict=True))) for key, members in groups.items()]
-    return sorted(summed, key=lambda each: (-each.row.usd, [getattr(each.row, name) for name in by]))
+    by_day = tuple(by[:1]) == ("day",)
+    return sorted(
+        summed,
+        key=lambda each: (each.row.day if by_day else "", -each.row.usd, [getattr(each.row, name) for name in by]),
+    )
 
 
 def _together(members: Sequence[Spent], names: dict[str, Any]) -> Spent:
@@ -226,7 +230,7 @@ def _together(members: Sequence[Spent], names: dict[str, Any]) -> Spent:
     known = True
     for each in members:
         usd = EXACT.add(usd, each.row.usd)
-        known = known and each.baseline_usd is not None
+        known = known and (each.baseline_usd is not None or not each.row.answers)
         baseline = EXACT.add(baseline, each.baseline_usd or Decimal(0))
     counts: dict[str, Any] = {name: sum(getattr(each.row, name) for each in members) for name in _SUMMED}
     return Spent(row=CostRow(**names, **counts, usd=usd), baseline_usd=baseline if known else None)

@@ -9,7 +9,6 @@ had been. Days and months are those of UTC. The guide is ``docs/cost.md``.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -105,61 +104,67 @@ class SpendStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Now(NamedTuple):
-    """A day and a month of UTC, and when they end."""
+    """A day and a month of UTC, when they end, and both by the caps that hold for them."""
 
     number: int
     day: str
     month: str
     day_ends: float
     month_ends: float
+    periods: Mapping[str, tuple[str, float]]
 
 
 def _now(number: int) -> _Now:
     begin = datetime.fromtimestamp(number * _DAY, UTC)
     next_month = (begin.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return _Now(number, f"{begin:%Y-%m-%d}", f"{begin:%Y-%m}", (number + 1.0) * _DAY, next_month.timestamp())
+    day, day_ends = f"{begin:%Y-%m-%d}", (number + 1.0) * _DAY
+    month, month_ends = f"{begin:%Y-%m}", next_month.timestamp()
+    periods = {"per_day": (day, day_ends), "per_month": (month, month_ends)}
+    return _Now(number, day, month, day_ends, month_ends, periods)
 
 
 class _Account:
     """What is spent on one provider, or on all, in picodollars by day and month; guarded by the lock of Spending."""
 
-    __slots__ = ("caps", "doubtful", "known", "own", "prefix", "reserved")
+    __slots__ = ("_per_call", "_per_period", "caps", "doubtful", "known", "own", "prefix", "reserved")
 
     def __init__(self, caps: SpendConfig, prefix: str) -> None:
         self.caps = caps
         self.prefix = prefix
-        self.own: Counter[str] = Counter()  # of this process, by day and by month
-        self.doubtful: Counter[str] = Counter()
+        self._per_call = None if caps.per_call is None else (caps.per_call, _picodollars(caps.per_call))
+        by_period = (("per_day", caps.per_day), ("per_month", caps.per_month))
+        self._per_period = [(name, cap, _picodollars(cap)) for name, cap in by_period if cap is not None]
+        self.own: dict[str, int] = {}  # of this process, by day and by month
+        self.doubtful: dict[str, int] = {}
         self.known: dict[str, tuple[int, int]] = {}  # what all had spent when it was looked up, and of that our own
         self.reserved = 0
 
     def spent(self, period: str) -> int:
-        total, own_of_it = self.known.get(period, (0, 0))
-        # What we have spent ourselves is spent, even if it has not reached those who add up.
-        return max(total, own_of_it) + self.own[period] - own_of_it + self.doubtful[period]
+        own = self.own.get(period, 0)
+        known = self.known.get(period)
+        if known is not None:
+            total, own_of_it = known
+            # What we have spent ourselves is spent, even if it has not reached those who add up.
+            own += max(total, own_of_it) - own_of_it
+        return own + self.doubtful.get(period, 0)
 
     def book(self, now: _Now, amount: int, *, doubtful: bool) -> None:
         book = self.doubtful if doubtful else self.own
         for period in (now.day, now.month):
             if period not in book:
                 _forget_old(book, len(period))
-            book[period] += amount
+            book[period] = book.get(period, 0) + amount
 
     def overrun(self, estimate: int | None, now: _Now, at: float) -> Overrun | None:
-        caps = self.caps
         if estimate is None:
-            refused = caps.unknown_prices == "refuse"
+            refused = self.caps.unknown_prices == "refuse"
             return Overrun(cap=f"{self.prefix}unknown_prices") if refused else None
-        if caps.per_call is not None and estimate > _picodollars(caps.per_call):
-            return Overrun(cap=f"{self.prefix}per_call", limit=_limit(caps.per_call), estimate=_usd(estimate))
-        for name, cap, period, ends in (
-            ("per_day", caps.per_day, now.day, now.day_ends),
-            ("per_month", caps.per_month, now.month, now.month_ends),
-        ):
-            if cap is None:
-                continue
+        if self._per_call is not None and estimate > self._per_call[1]:
+            return Overrun(cap=f"{self.prefix}per_call", limit=_limit(self._per_call[0]), estimate=_usd(estimate))
+        for name, cap, most in self._per_period:
+            period, ends = now.periods[name]
             used = self.spent(period) + self.reserved
-            if used + estimate > _picodollars(cap):
+            if used + estimate > most:
                 return Overrun(
                     cap=f"{self.prefix}{name}", limit=_limit(cap), spent=_usd(used), estimate=_usd(estimate),
                     resets_at=ends, retry_after=max(0.0, ends - at),
@@ -167,7 +172,7 @@ class _Account:
         return None
 
 
-def _forget_old(book: Counter[str], length: int) -> None:
+def _forget_old(book: dict[str, int], length: int) -> None:
     """Make room for another day, or month, in *book*; which of both, the *length* of its name says."""
     for period in sorted(each for each in book if len(each) == length)[: -_KEPT + 1]:
         del book[period]
@@ -340,7 +345,7 @@ class Spending:
                     caps=account.caps,
                     day=_usd(account.spent(now.day)),
                     month=_usd(account.spent(now.month)),
-                    doubtful=_usd(account.doubtful[now.month]),
+                    doubtful=_usd(account.doubtful.get(now.month, 0)),
                     under_way=_usd(account.reserved),
                     day_ends=now.day_ends,
                     month_ends=now.month_ends,
@@ -378,7 +383,9 @@ class Spending:
 
     def _ours(self, now: _Now) -> dict[str, tuple[int, int]]:
         with self._lock:
-            return {name: (each.own[now.day], each.own[now.month]) for name, each in self._accounts.items()}
+            return {
+                name: (each.own.get(now.day, 0), each.own.get(now.month, 0)) for name, each in self._accounts.items()
+            }
 
     def _take(self, totals: Totals, ours: Mapping[str, tuple[int, int]], now: _Now) -> None:
         with self._lock:

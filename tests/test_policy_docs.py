@@ -105,3 +105,9 @@ def test_the_examples_of_the_streaming_guide_run(capsys: pytest.CaptureFixture[s
         "The answer is disconnected",
         "Good morning! 0.0",
     ]
+
+
+def test_the_examples_of_the_cost_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_examples("cost.md")
+    assert "a cap on what may be spent leaves nobody to ask for 'gpt-4.1'; nothing was sent" in capsys.readouterr().out
+    assert names["ledger"].total().answers == 3

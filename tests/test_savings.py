@@ -166,6 +166,10 @@ def test_groups_are_sums_and_one_unknown_makes_the_whole_unknown() -> None:
     (whole,) = grouped(rows, [])
     assert (whole.row.answers, whole.baseline_usd) == (3, None)
     assert [each.row.provider for each in grouped(rows, ["provider"])] == ["b", "a"]
+    in_vain = against(row(provider="a", answers=0, duplicates=1, prompt_tokens=0, completion_tokens=0), GPT)
+    assert grouped([rows[0], in_vain], ["provider"])[0].baseline_usd == rows[0].baseline_usd
+    days = [against(row(day=day, usd=Decimal(usd)), GPT) for day, usd in (("2026-11-24", 1), ("2026-11-22", 9))]
+    assert [each.row.day for each in grouped(days, ["day"])] == ["2026-11-22", "2026-11-24"]
     assert grouped([], ["provider"]) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from failsafe import loader, trusted_file
 from failsafe.catalog import catalog
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import ConfigError
+from failsafe.monitoring_config import StoreConfig
 from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
 
 KEY = "sk-marked-4711-do-not-show"
@@ -571,3 +573,38 @@ def test_a_table_without_a_setting_that_has_no_default_is_refused_in_words() -> 
         loader.parse({"providers": providers, "bulkhead": {}})
     with pytest.raises(ConfigError, match=r"^providers\.mine\.bulkhead\.max_concurrent: "):
         loader.parse({"providers": {"mine": {**providers["mine"], "bulkhead": {"max_wait": 1.0}}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "store"),
+    [
+        ("", StoreConfig()),
+        ('store = "off"', StoreConfig(enabled=False)),
+        ('store = "/var/store.db"', StoreConfig(path="/var/store.db")),
+        ("[store]\nkeep_attempts = 7200.0", StoreConfig(keep_attempts=7200.0)),
+    ],
+)
+def test_the_settings_of_the_store_are_read_without_keys_and_providers(
+    write: Write, text: str, store: StoreConfig
+) -> None:
+    path = write(text + '\n[providers.openai]\napi_key = "env:NOT_SET_ANYWHERE"\nno_such_setting = 1\n')
+    assert loader.load_store(path) == store
+    assert [*loader.load_table(path)["providers"]] == ["openai"]
+
+
+def test_without_a_file_the_store_is_as_usual() -> None:
+    assert loader.load_table() == {}
+    assert loader.load_store() == StoreConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[store]\nno_such = 1", "store.no_such: there is no such setting"),
+        ("store = 3", "a table [store] is needed"),
+        ("[store", "this is not TOML"),
+    ],
+)
+def test_wrong_settings_of_the_store_are_named(write: Write, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        loader.load_store(write(text))

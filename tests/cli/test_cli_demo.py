@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -22,7 +24,7 @@ from failsafe.models import Attempt
 from failsafe.policy_config import CircuitBreakerConfig
 from failsafe.router import Router
 from failsafe.sim import FakeCloud
-from tests.cli.programs import HARD_CAP, running, until
+from tests.cli.programs import HARD_CAP, finished, running, until
 from tests.cli.terminals import terminal
 
 FAILED = Attempt(provider="openai", model="gpt-4.1-mini", fault=Fault.TIMEOUT, message="no answer within 1 s")
@@ -162,3 +164,25 @@ def test_a_dumb_terminal_gets_lines() -> None:
         screen.read_until(lambda shown: b"breakers:" in shown)
         assert screen.process.wait(HARD_CAP) == 0
     assert b"\x1b[" not in screen.shown
+
+
+@pytest.mark.usefixtures("expect_logs")
+def test_the_play_as_json_lines() -> None:
+    result = CliRunner().invoke(app, ["demo", "--seconds", "4", "--rate", "6", "--json"])
+    assert result.exit_code == 0
+    *told, account = map(json.loads, result.stdout.splitlines())
+    assert next(each["act"] for each in told if "act" in each) == "all three are healthy"
+    assert {"breaker": "openai", "old": "closed", "new": "open"}.items() <= next(
+        each for each in told if each.get("breaker") == "openai"
+    ).items()
+    assert account["with_failsafe"]["answered"] == account["with_failsafe"]["sent"]
+    assert account["without"]["lost"] > 0
+    assert account["opened"]["openai"] >= 1
+
+
+def test_what_is_played_is_not_recorded(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    variables = {"FAILSAFE_STORE": str(store)}
+    for arguments in (["demo", "--seconds", "4", "--rate", "1"], ["sim", "--list"]):
+        assert finished(*arguments, variables=variables).returncode == 0
+    assert not store.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -54,6 +55,23 @@ def test_the_toml_of_the_fake_providers_is_a_settings_file(tmp_path: Path) -> No
         assert sim.wait(HARD_CAP) == 0
 
 
+def test_the_fake_providers_as_json() -> None:
+    with running("sim", "--json", "gemini", "openai") as sim:
+        assert sim.stdout is not None
+        first, second = json.loads(sim.stdout.read())
+        assert (first["name"], first["dialect"], second["name"]) == ("gemini", "gemini", "openai")
+        assert first["base_url"].startswith("http://127.0.0.1:")
+        assert second["api_key"].startswith("sk-sim-")
+        sim.send_signal(signal.SIGTERM)
+        assert sim.wait(HARD_CAP) == 0
+
+
+def test_what_can_be_faked_as_json() -> None:
+    found = json.loads(CliRunner().invoke(app, ["sim", "--list", "--json"]).stdout)
+    assert found["behaviours"] == dict(SUMMARIES)
+    assert "openai" in found["vendors"]
+
+
 def test_a_provider_that_no_variable_leads_to_is_named() -> None:
     with running("sim", "gemini") as sim:
         assert sim.stdout is not None
@@ -77,6 +95,7 @@ def test_every_behaviour_is_listed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--toml", "--json"], "--toml and --json are two forms of the same"),
         (["openai=hagn"], "'hagn' is no behaviour: did you mean hang?"),
         (["opneai"], "'opneai' is no vendor: did you mean openai?"),
         (["openai=qqqqq"], "'qqqqq' is no behaviour: failsafe sim --list"),

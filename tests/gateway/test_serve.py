@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -158,6 +159,22 @@ def test_a_new_token_is_printed_once_with_the_lines_that_lead_here(settings: Pat
         ]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
         assert server.said == f"{server.url} is answered by openai, anthropic\n"
+        assert server.ended(signal.SIGTERM) == (0, "")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_addresses_as_json(settings: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    if named:
+        monkeypatch.setenv("FAILSAFE_SERVE_TOKEN", TOKEN)
+    with serving(settings, "--json") as server:
+        found = json.loads(server.printed)
+        assert found["openai_base_url"] == f"{found['anthropic_base_url']}/v1"
+        assert (found["providers"], found["pid"]) == (["openai", "anthropic"], server.process.pid)
+        assert found["token_env"] == ("FAILSAFE_SERVE_TOKEN" if named else None)
+        assert (found["token"] is None) is named  # one that lies in a variable is not shown
+        shown = {"x-api-key": found["token"] or TOKEN}
+        answer = requests.get(f"{found['openai_base_url']}/models", headers=shown, timeout=HARD_CAP)
+        assert answer.status_code == 200
         assert server.ended(signal.SIGTERM) == (0, "")
 
 

@@ -139,8 +139,9 @@ def _untrusted(facts: ProviderFacts, made: Handshake) -> Finding:
         "tls-intercepted" if between else "tls-untrusted",
         facts.name, f"its TLS certificate, {signed}, is not trusted", why,
         f"get {its} as a PEM file from " + ("your IT department" if between else "whoever runs the server"),
-        f'for failsafe: ca_bundle = "/path/ca.pem" in [providers.{facts.name}]',
-        "for all Python programs: $ export REQUESTS_CA_BUNDLE=/path/ca.pem",
+        f'for this provider: ca_bundle = "/path/issuer.pem" in [providers.{facts.name}]',
+        "for all programs in Python, beside the usual issuers: $ cat $(python -m certifi) issuer.pem > ~/ca.pem",
+        "$ export REQUESTS_CA_BUNDLE=~/ca.pem",
     )  # fmt: skip
 
 

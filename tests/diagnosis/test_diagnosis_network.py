@@ -254,8 +254,8 @@ def test_somebody_who_reads_along_is_told_by_the_issuer(
     assert finding.code == "tls-intercepted"
     assert finding.found == "its TLS certificate, issued by Zscaler Inc., is not trusted"
     assert "reads the connection and signs in the provider's place" in finding.why
-    assert 'for failsafe: ca_bundle = "/path/ca.pem" in [providers.mine]' in finding.do
-    assert "for all Python programs: $ export REQUESTS_CA_BUNDLE=/path/ca.pem" in finding.do
+    assert 'for this provider: ca_bundle = "/path/issuer.pem" in [providers.mine]' in finding.do
+    assert finding.do[-1] == "$ export REQUESTS_CA_BUNDLE=~/ca.pem"
 
 
 def test_whoever_signs_for_a_vendors_own_host_without_being_trusted_reads_along(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -24,16 +25,18 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, serv
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, http_attributes
 from opentelemetry.trace import SpanKind, StatusCode
+from prometheus_client import CollectorRegistry
 
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import AllProvidersFailed, ConfigError, StreamInterrupted
 from failsafe.events import AttemptFinished, CallFinished, CallStarted, CircuitState
 from failsafe.faults import Fault
-from failsafe.integrations import genai, opentelemetry
+from failsafe.integrations import genai, opentelemetry, prometheus
 from failsafe.models import Attempt
-from failsafe.policy_config import CircuitBreakerConfig, RetryConfig
+from failsafe.policy_config import CircuitBreakerConfig, HedgeConfig, RetryConfig
 from failsafe.pricing import Price
 from failsafe.router import Router
+from failsafe.sim import BEHAVIOURS, FakeCloud
 from failsafe.testing import SentRequest, answer, failing, refusal, streaming
 from tests.router_bench import BROKEN, Bench, takes
 
@@ -623,6 +626,77 @@ class TestEnding:
         end = opentelemetry.instrument(bench.router, trace.NoOpTracerProvider())
         assert bench.ask().provider == "b"
         end()
+
+
+def all_of(cloud: FakeCloud) -> list[ProviderConfig]:
+    return [ProviderConfig(name=each.name, base_url=each.base_url, api_key=each.key) for each in cloud]
+
+
+class TestOverSockets:
+    """Real providers on this machine, and hedges in threads of their own."""
+
+    def test_a_hedge_that_wins_and_the_attempt_that_lost_are_children_of_one_call(self) -> None:
+        with FakeCloud.of("openai", "anthropic") as cloud:
+            cloud["openai"].behave(BEHAVIOURS["hang"])
+            hedge, models = HedgeConfig(delay=0.01, budget=1.0), {"any": ["gpt-4.1-mini", "claude-haiku-4-5"]}
+            config = RouterConfig(providers=all_of(cloud), hedge=hedge, aliases=models, timeout=HARD_CAP)
+            with Router(config) as router:
+                traced = Traced(Bench(answer()))
+                end = opentelemetry.instrument(router, traced.tracers, traced.meters)
+                with traced.tracers.get_tracer("program").start_as_current_span("request") as request:
+                    assert router.chat("hi", model="any").provider == "anthropic"
+                end()
+        call = traced.call
+        assert call.parent == request.get_span_context()
+        assert {span.name for span in traced.attempts} == {"attempt openai", "attempt anthropic"}
+        assert all(is_child(span, call) for span in traced.attempts)
+        hedged = {span.name: of(span)["failsafe.hedge"] for span in traced.attempts}
+        assert hedged == {"attempt openai": False, "attempt anthropic": True}
+        assert of(call)["gen_ai.provider.name"] == "anthropic"
+        assert of(call)["server.address"] == "127.0.0.1"
+        lost = next(span for span in traced.attempts if span.name == "attempt openai")
+        assert of(lost)["failsafe.fault"] == "cancelled"
+        assert lost.status.status_code is StatusCode.UNSET
+
+    def test_streams_in_many_threads_end_up_under_their_own_parents(self) -> None:
+        with FakeCloud.of("openai") as cloud, Router(RouterConfig(providers=all_of(cloud))) as router:
+            traced = Traced(Bench(answer()))
+            end = opentelemetry.instrument(router, traced.tracers, traced.meters)
+            tracer = traced.tracers.get_tracer("program")
+
+            def work(number: int) -> int:
+                with tracer.start_as_current_span(f"work {number}") as span:
+                    stream = router.stream("hi", model="gpt-4.1", timeout=HARD_CAP)
+                list(stream)  # read where another span is current, or none
+                return span.get_span_context().span_id
+
+            with ThreadPoolExecutor(8) as pool:
+                parents = set(pool.map(work, range(32)))
+            end()
+        calls = [span for span in traced.spans if span.name == "chat gpt-4.1"]
+        assert {span.parent.span_id for span in calls if span.parent} == parents
+        assert all(of(span)["gen_ai.response.time_to_first_chunk"] > 0 for span in calls)
+        assert len(traced.attempts) == 32
+
+
+def test_the_exporters_add_no_frame_between_a_call_and_its_request() -> None:
+    depths: list[int] = []
+
+    def deep(_request: SentRequest) -> Any:
+        frame, depth = sys._getframe(), 0
+        while frame.f_back is not None:
+            frame, depth = frame.f_back, depth + 1
+        depths.append(depth)
+        return answer()
+
+    bench = Bench(deep)
+    bench.ask()
+    end = opentelemetry.instrument(bench.router)
+    ends = prometheus.register(bench.router, CollectorRegistry())
+    bench.ask()
+    end()
+    ends()
+    assert depths[0] == depths[1]
 
 
 SECRET = "the-secret-of-the-prompt"

@@ -114,6 +114,8 @@ def main() -> int:
         "overview, 24 hours": lambda reader: reader.overview(END - DAY, END),
         "overview, 1 hour": lambda reader: reader.overview(END - 3600, END),
         "points of one, 30 days": lambda reader: reader.points(1, BEGAN, END),
+        "lines of all, 30 days": lambda reader: reader.lines(BEGAN, END),
+        "lines of all, 6 hours": lambda reader: reader.lines(END - 6 * 3600, END),
         "points of one, 2 days": lambda reader: reader.points(1, END - 2 * DAY, END),
         "points of one, 6 hours": lambda reader: reader.points(1, END - 6 * 3600, END),
         "days of one, 30": lambda reader: reader.days(1, [BEGAN + day * DAY for day in range(DAYS + 1)]),

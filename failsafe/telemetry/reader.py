@@ -247,13 +247,19 @@ class StoreReader:
 
     def points(self, target_id: int, began: float, ended: float, most: int = 600) -> list[Point]:
         """
-        A chart of a window: at most *most* (2 to 100,000) points, those without any outcome left out.
+        A chart of a window: at most *most* (1 to 100,000) points, those without any outcome left out.
 
         Of up to 6 hours, each is a multiple of 10 seconds long, of up to 2 days of a minute, of up to 90 of 15
-        minutes, else of a day.
+        minutes, else of a day. They begin at multiples of their length; where that makes one too many, the first,
+        of which only a part lies in the window, is left out.
         """
-        most = min(most, _MOST_ROWS)
-        return self._read(lambda connection: tallies.points(connection, target_id, began, ended, most))
+        return self._read(
+            lambda connection: tallies.points(connection, target_id, _frame(connection, began, ended, most))
+        )
+
+    def lines(self, began: float, ended: float, most: int = 600) -> dict[int, list[Point]]:
+        """A chart of every provider at once, by its id: as :meth:`points`, with the mean as the only latency."""
+        return self._read(lambda connection: tallies.lines(connection, _frame(connection, began, ended, most)))
 
     def faults(self, target_id: int, began: float, ended: float) -> dict[str, int]:
         """How often each fault came up in a window, the most frequent first; of more than an hour by quarters of it."""
@@ -393,6 +399,10 @@ class StoreReader:
 def _budget(spans: Sequence[Span], sla: float, ended: float, window: float) -> ErrorBudget:
     of_window = uptime.summed_up(spans, ended - window, ended)
     return uptime.error_budget(sla, of_window, uptime.summed_up(spans, ended - min(_HOUR, window), ended))
+
+
+def _frame(connection: sqlite3.Connection, began: float, ended: float, most: int) -> tallies.Frame:
+    return tallies.framed(connection, began, ended, min(most, _MOST_ROWS))
 
 
 def _names(connection: sqlite3.Connection, provider: str | None) -> Mapping[int, str]:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from math import ceil
+from typing import Any, NamedTuple
 
 from failsafe.telemetry import coverage
 from failsafe.telemetry.coverage import Piece
@@ -114,22 +116,40 @@ def width_for(length: float) -> int:
     return 900 if length <= 90 * _DAY else 86_400
 
 
-def points(connection: sqlite3.Connection, target: int, began: float, ended: float, most: int) -> list[Point]:
+class Frame(NamedTuple):
     """
-    A chart of one target: spans of one length, at most *most*, those without any outcome left out.
+    What a chart is made of.
 
-    They begin at multiples of their length, so that a chart that moves on does not flicker.
+    Attributes:
+        width: The rollup that it is drawn from.
+        length: Seconds of a point, a multiple of that.
+        began: The begin of the first point, a multiple of its length, so that a chart that moves on does not flicker.
+        ended: The window's end.
     """
-    most = max(2, most)
+
+    width: int
+    length: int
+    began: float
+    ended: float
+
+
+def framed(connection: sqlite3.Connection, began: float, ended: float, most: int) -> Frame:
+    """The frame of a chart of a window with at most *most* points (at least one), the latest."""
+    most = max(1, most)
     width = width_for(ended - began)
     there = coverage.kept(connection)
     while width < ROLLUPS[-1] and there[width] > began:
         width = ROLLUPS[ROLLUPS.index(width) + 1]
-    length = _length(began, ended, width, most)
-    first = began // length * length
+    length = width * max(1, ceil((ended - began) / (width * most)))
+    first = max(began // length, ceil(ended / length) - most)
+    return Frame(width, length, first * length, ended)
+
+
+def points(connection: sqlite3.Connection, target: int, frame: Frame) -> list[Point]:
+    """A chart of one target; points without any outcome are left out."""
     found: dict[float, Tally] = {}
-    for row in _rows(connection, [Piece(width, first, ended)], _WITH_STREAMS, target):
-        at = row[0] // length * length
+    for row in _rows(connection, [Piece(frame.width, frame.began, frame.ended)], _WITH_STREAMS, target):
+        at = row[0] // frame.length * frame.length
         tally = found.get(at)
         if tally is None:
             tally = found[at] = Tally()
@@ -137,7 +157,7 @@ def points(connection: sqlite3.Connection, target: int, began: float, ended: flo
     return [
         Point(
             at=at,
-            width=length,
+            width=frame.length,
             counts=tally.counts,
             latency=tally.latency,
             first_content=tally.streams.first_content,
@@ -147,9 +167,17 @@ def points(connection: sqlite3.Connection, target: int, began: float, ended: flo
     ]
 
 
-def _length(began: float, ended: float, width: int, most: int) -> int:
-    """Of a point: the least multiple of *width* of which *most* cover the window."""
-    factor = max(1, int((ended - began) / (width * most)))
-    while -(-ended // (width * factor)) - began // (width * factor) > most:
-        factor += 1
-    return width * factor
+def lines(connection: sqlite3.Connection, frame: Frame) -> dict[int, list[Point]]:
+    """A chart of all targets, of means alone, which SQLite adds up by itself; see :func:`points`."""
+    rows = connection.execute(
+        "SELECT target, at / :length * :length AS point, sum(answered), sum(failed), sum(excused), sum(other), "
+        f"sum(slow), sum(latency) FROM rollup_{frame.width} WHERE at >= :began AND at < :ended "
+        "GROUP BY target, point ORDER BY target, point",
+        {"length": frame.length, "began": frame.began, "ended": frame.ended},
+    )
+    found: defaultdict[int, list[Point]] = defaultdict(list)
+    for target, at, answered, failed, excused, other, slow, latency in rows:
+        counts = Counts(answered=answered, failed=failed, excused=excused, other=other, slow=slow)
+        mean = Latency(count=answered, mean=latency / answered) if answered else Latency()
+        found[target].append(Point(at=at, width=frame.length, counts=counts, latency=mean))
+    return found

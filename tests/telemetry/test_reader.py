@@ -226,7 +226,7 @@ def test_points_are_as_wide_as_their_window_asks_and_never_too_many(reader: Stor
     assert [point.at - NOON for point in fine[:2]] == [0, 10]
     few = reader.points(target, NOON, NOON + 600, most=7)
     assert len(few) <= 7
-    assert sum(point.counts.answered for point in few) == 60
+    assert {point.width for point in few} == {90}
     assert few[0].latency.p50 == pytest.approx(300, rel=0.05)
     assert {point.width % 10 for point in few} == {0}
     for length, width in ((6 * 3600, 10), (2 * 86_400, 60), (90 * 86_400, 900), (91 * 86_400, 86_400)):
@@ -254,9 +254,31 @@ def test_points_of_what_is_no_longer_kept_finely_are_wider(reader: StoreReader, 
     assert {point.width for point in reader.points(past.target(), NOON + 300, NOON + 600)} == {10}
 
 
-def test_at_least_two_points_may_be_asked_for(reader: StoreReader, past: Past) -> None:
+def test_lines_are_the_points_of_all_with_means_alone(reader: StoreReader, past: Past) -> None:
+    past.answered(*range(0, 300, 7), ms=200)
+    past.failed(*range(300, 600, 11))
+    past.answered(5, 17, 599, provider="b", ms=2000)
+    for length, most in ((600, 600), (600, 9), (5 * 86_400, 50)):
+        window = NOON + 600 - length, NOON + 600
+        found = reader.lines(*window, most)
+        assert set(found) == {past.target(), past.target("b")}
+        for target, line in found.items():
+            points = reader.points(target, *window, most)
+            assert [(each.at, each.width, each.counts) for each in line] == [
+                (each.at, each.width, each.counts) for each in points
+            ]
+            assert [each.latency.mean for each in line] == [each.latency.mean for each in points]
+            assert {each.latency.p95 for each in line} == {None}
+
+
+def test_a_chart_has_never_more_points_than_it_may_and_ends_with_its_window(reader: StoreReader, past: Past) -> None:
     past.answered(*range(0, 600, 10))
-    assert 1 <= len(reader.points(past.target(), NOON, NOON + 600, most=-5)) <= 2
+    for ended in (NOON + 600, NOON + 601, NOON + 599.5):
+        for most in (-5, 1, 2, 7, 60):
+            found = reader.points(past.target(), NOON, ended, most=most)
+            assert 1 <= len(found) <= max(1, most)
+            assert found[-1].at < ended <= found[-1].at + found[-1].width + 10
+    assert len(reader.points(past.target(), NOON + 1, NOON + 601, most=60)) == 59
 
 
 def test_windows_next_to_each_other_share_nothing_and_leave_nothing_out(reader: StoreReader, past: Past) -> None:

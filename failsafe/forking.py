@@ -9,6 +9,7 @@ registered here put that right in the child before any other code runs.
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
 
@@ -30,6 +31,25 @@ def register(obj: ForkAware) -> None:
     Holds *obj* weakly. Thread-safe. Does nothing on platforms without ``fork``.
     """
     _registered.add(obj)
+
+
+class RenewedLock:
+    """A plain lock that is a new one in a forked child, for what a module keeps for all: ``with`` it."""
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._after_fork()
+        register(self)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_raised: object) -> None:
+        self._lock.release()
 
 
 def _put_right() -> None:

@@ -121,6 +121,30 @@ print(breaker)
     assert answers == ["(1, 'closed')", "<CircuitBreaker one half_open 1/2 successes, 1/1 in flight>"]
 
 
+def test_the_lock_of_a_module_that_another_thread_holds_is_free_in_a_child() -> None:
+    answers = run("""
+import threading
+from failsafe.forking import RenewedLock
+lock = RenewedLock()
+held, done = threading.Event(), threading.Event()
+def hold():
+    with lock:
+        held.set()
+        done.wait(10)
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait(10)
+def take():
+    with lock:
+        return "free"
+print(in_child(take))
+done.set()
+holder.join(10)
+print(thread(take))
+""")
+    assert answers == ["'free'", "free"]
+
+
 def test_an_object_that_is_registered_can_still_go_away() -> None:
     class Forgettable:
         def _after_fork(self) -> None:

@@ -49,7 +49,7 @@ _LONGEST_NAME = 100
 _ABANDONED = "abandoned"
 
 _instrumented: weakref.WeakKeyDictionary[Router, _Listener] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()  # guards _instrumented
+_lock = forking.RenewedLock()  # guards _instrumented
 
 
 def instrument(
@@ -442,7 +442,7 @@ class _Metrics:
 
 
 _observed: weakref.WeakKeyDictionary[MeterProvider, weakref.WeakSet[_Metrics]] = weakref.WeakKeyDictionary()
-_observed_lock = threading.Lock()  # guards _observed
+_observed_lock = forking.RenewedLock()  # guards _observed
 
 
 def _observe(meter: Meter, provider: MeterProvider, observed: _Metrics) -> None:

@@ -169,7 +169,7 @@ class _Registered(FailsafeCollector):
 
 _collectors: weakref.WeakKeyDictionary[CollectorRegistry, _Registered] = weakref.WeakKeyDictionary()
 _shared: weakref.WeakSet[Router] = weakref.WeakSet()
-_lock = threading.Lock()  # guards the two above
+_lock = forking.RenewedLock()  # guards the two above
 
 
 def register(

@@ -89,6 +89,7 @@ from failsafe import (
     retry_call,
 )
 from failsafe.clock import new_random
+from failsafe.integrations import opentelemetry, prometheus
 
 
 def route(settings: RouterConfig) -> None:
@@ -198,6 +199,12 @@ def wait() -> None:
     assert_type(Deadline.after(3.0).left, float)
     assert_type(calculate_delay(0, RetryConfig(), new_random()), float)
     assert_type(RetryBudget(capacity=5).try_spend(), bool)
+
+
+def export(router: Router) -> None:
+    assert_type(prometheus.register(router, name="batch"), Callable[[], None])
+    assert_type(prometheus.FailsafeCollector(router).add(router), Callable[[], None])
+    assert_type(opentelemetry.instrument(router), Callable[[], None])
 
 
 def listen(router: Router) -> Callable[[], None]:

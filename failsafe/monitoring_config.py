@@ -275,3 +275,8 @@ class SpendConfig:
                 checks.number(name, value, above=0, most=_MOST_USD)
         checks.number("warn_at", self.warn_at, above=0, most=1)
         checks.one_of("unknown_prices", self.unknown_prices, ("refuse", "allow"))
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it limits anything."""
+        return not (self.per_call is None and self.per_day is None and self.per_month is None)

@@ -253,9 +253,9 @@ class Spending:
     @classmethod
     def of(cls, config: RouterConfig, clock: Clock) -> Spending | None:
         """What *config* asks for; None where it sets no cap."""
-        router = config.spend if config.spend is not None and has_caps(config.spend) else None
+        router = config.spend if config.spend is not None and config.spend.is_set else None
         own = ((each.name, each.spend) for each in config.providers if each.enabled)
-        providers = {name: caps for name, caps in own if caps is not None and has_caps(caps)}
+        providers = {name: caps for name, caps in own if caps is not None and caps.is_set}
         return cls(router, providers, clock) if router or providers else None
 
     def read_from(self, look: LookAtTotals, later: Callable[[Callable[[], None]], object]) -> None:
@@ -396,11 +396,6 @@ class Spending:
     def __repr__(self) -> str:
         shown = (f"{each.provider or 'all'} {in_usd(each.day)} today" for each in self.status())
         return f"<Spending {', '.join(shown)}>"
-
-
-def has_caps(caps: SpendConfig) -> bool:
-    """Whether *caps* limits anything."""
-    return not (caps.per_call is None and caps.per_day is None and caps.per_month is None)
 
 
 def _estimated(estimate: float | None) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from decimal import Decimal
@@ -125,6 +127,7 @@ def test_of_an_alias_the_cheaper_model_is_asked() -> None:
         USED, each={"a": {"prices": prices}}, aliases={"best": ["big", "small"]}, spend=SpendConfig(per_call=0.01)
     )
     assert one.ask(model="best").asked_model == "small"
+    assert one.clock.waits == []
 
 
 def test_the_cap_of_one_call_and_that_of_the_settings_both_hold() -> None:
@@ -176,6 +179,7 @@ def test_the_next_try_is_refused_once_the_tries_before_have_used_the_day_up() ->
     assert isinstance(error, AllProvidersFailed)
     assert sum(two.asked().values()) == 1
     assert "spend.per_day" in str(error)
+    assert len(two.clock.waits) <= 4  # nobody waits for money
 
 
 def test_a_stream_counts_when_it_has_ended() -> None:
@@ -325,6 +329,38 @@ def test_what_was_spent_before_counts_after_a_restart_and_for_others(tmp_path: P
             assert raised.value.spent == spent
             assert sum(row.usd for row in second.costs()) == spent
             assert [(row.provider, row.usd) for row in second.costs(3600, ["provider"])] == [("sim", spent)]
+
+
+PROGRAM = """
+import sys
+from failsafe import ProviderConfig, Router, RouterConfig, SpendConfig, SpendLimitReached
+
+url, key, store = sys.argv[1:]
+provider = ProviderConfig(name="sim", base_url=url, api_key=key, prices={"*": {"input": 0, "output": 1000}})
+with Router(RouterConfig(providers=[provider], spend=SpendConfig(per_day=0.5), store=store)) as router:
+    answered = 0
+    while True:
+        try:
+            router.chat("hi", model="gpt-4.1", max_tokens=50)
+        except SpendLimitReached:
+            break
+        answered += 1
+    print(answered, router.spend()[0].day)
+"""
+
+
+def test_what_one_program_spends_is_gone_for_the_next(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    with FakeProvider("openai") as server:
+        command = [sys.executable, "-c", PROGRAM, server.base_url, server.key, path]
+        first, second = (
+            subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+            for _ in range(2)
+        )
+        assert int(first[0]) >= 10
+        assert second == ["0", first[1]]
+        with over_sockets(server, spend=SpendConfig(per_day=0.5), store=StoreConfig(path=path)) as third:
+            assert third.spend()[0].day == Decimal(first[1])
 
 
 def test_another_server_of_the_same_name_is_another_account(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class _Watched:
     def __init__(self, prober: Prober, config: MonitorConfig) -> None:
         self.prober = prober
         self.name = prober.endpoint.name
-        self.interval = prober.interval
+        self.interval = prober.settings.interval or config.interval
         self.limit = prober.settings.latency_limit_ms
         self.sightings = Sightings(UptimeRule.of(config, self.interval), config.window, self.limit)
         self.due = -math.inf  # on the monotonic scale
@@ -214,6 +214,9 @@ class HealthMonitor:
             self._clocks = self._clock.monotonic(), self._clock.time()
             for each in self._providers.values():
                 each.due = -math.inf
+        recording = self._router._recording  # noqa: SLF001 -- as above
+        if recording is not None:
+            recording.watched(self.config, {name: each.interval for name, each in self._providers.items()})
         if turns.is_offline(self._router.store):
             self._guard.note_down()  # the first answer ends that, for all programs
         self._wake()
@@ -594,7 +597,8 @@ class HealthMonitor:
     def _probe(self, each: _Watched, cancel: CancelToken | None) -> ProbeFinished:
         """Probe *each*, judge whether it was this machine's network, and report."""
         began, at = self._clock.monotonic(), self._clock.time()
-        probed = self._router._probe(each.name, None, None, cancel)  # noqa: SLF001 -- as above
+        limit = each.prober.settings.timeout or self.config.timeout
+        probed = self._router._probe(each.name, None, limit, cancel)  # noqa: SLF001 -- as above
         if probed.fault is Fault.CANCELLED:
             return probed
         if probed.blamed and silent(probed) and self._guard.is_own_failure(each.name, began):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from failsafe.clock import Clock
@@ -65,6 +65,18 @@ class Recording:
             targets(config), carry_out=_weakly(self._carry_out), look=_weakly(self._look), router=number
         )
         reporter.record = self._recorder.record
+
+    def watched(self, config: MonitorConfig, intervals: Mapping[str, float]) -> None:
+        """
+        Have uptime reckoned as a monitor with a *config* of its own does.
+
+        Args:
+            config: Its settings.
+            intervals: Seconds between two probes of each provider.
+        """
+        self.store.judge_by(config)
+        for name, seconds in intervals.items():
+            self._recorder.source.probe_every(name, seconds)
 
     def close(self) -> None:
         """Record nothing more, and let the store write what is left, for a second at most."""

@@ -706,6 +706,17 @@ def test_uptime_is_reckoned_without_a_store() -> None:
         assert states == ["up", "down", "up"]
 
 
+def test_its_own_settings_say_how_often_it_probes_and_how_its_store_reckons_uptime(tmp_path: Path) -> None:
+    provider = own(*[answer()] * 10, failing(Fault.SERVER, status=500))
+    seldom = MonitorConfig(interval=300.0, timeout=3.0, jitter=0.0, confirm=1)
+    with Bench(provider, config=seldom, store=StoreConfig(path=str(tmp_path / "store.db"))) as bench:
+        bench.run(3300)
+        assert 10 <= provider.asked <= 12
+        assert provider.requests[0].limits.deadline.timeout == 3.0
+        states = [str(span.state) for span in bench.monitor.history("own", 2000)]
+        assert states == ["up", "down"]
+
+
 def test_it_shows_how_all_are() -> None:
     with Bench(own()) as bench:
         bench.run(1)

@@ -58,6 +58,12 @@ class Source:
         self._known: dict[str, Target] = dict(self._configured)
         self.reckoner = Reckoner()
 
+    def probe_every(self, name: str, seconds: float) -> None:
+        """Take note that a monitor probes *name* at another interval than was configured. Atomic."""
+        target = self._configured.get(name)
+        if target is not None:
+            target.info = target.info._replace(interval=seconds)
+
     def target(self, name: str) -> Target:
         """The provider called *name*; one that was not configured is one without an address."""
         return self._known.get(name) or self._unknown(name)

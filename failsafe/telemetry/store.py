@@ -274,12 +274,14 @@ class Recorder:
     Attributes:
         store: Where it goes.
         record: Has an event written soon; returns at once.
+        source: What is known of its providers.
     """
 
-    __slots__ = ("__weakref__", "_release", "record", "store")
+    __slots__ = ("__weakref__", "_release", "record", "source", "store")
 
     def __init__(self, store: Store, listener: Listener) -> None:
         self.store = store
+        self.source = listener.source
         self.record: Callable[[Event], None] = partial(store.put, listener.source)
         self._release = weakref.finalize(self, store.release, listener)
         self._release.atexit = False

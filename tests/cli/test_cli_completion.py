@@ -6,10 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from failsafe.cli.app import app
+from failsafe.cli.names import complete_provider
 from tests.cli.programs import finished
 from tests.cli.recorded import opened, store_with_past
 
@@ -78,3 +80,18 @@ def test_what_cannot_be_read_completes_nothing_and_says_nothing(tmp_path: Path) 
     broken.chmod(0o600)
     assert completed("health ", FAILSAFE_CONFIG=str(broken), FAILSAFE_STORE=str(tmp_path / "none.db")) == []
     assert not (tmp_path / "none.db").exists()
+
+
+def test_names_are_found_in_the_settings_and_the_store(tmp_path: Path) -> None:
+    settings = tmp_path / "failsafe.toml"
+    settings.write_text("[providers.mine]\n[providers.more]\n", encoding="utf-8")
+    settings.chmod(0o600)
+    store = store_with_past(tmp_path / "store.db")
+    command = click.Command("x", params=[click.Argument(["providers"], nargs=-1)])
+    context = click.Context(command)
+    context.params = {"path": settings, "store_path": store, "providers": ("mine",)}
+    found = complete_provider(context, command.params[0], "")
+    assert found == ["anthropic", "gemini", "more", "openai"]
+    assert complete_provider(context, command.params[0], "mo") == ["more"]
+    context.params = {"path": tmp_path / "none.toml", "store_path": tmp_path / "none.db"}
+    assert complete_provider(context, command.params[0], "") == []

@@ -81,7 +81,7 @@ def readable(file: Path) -> Iterator[None]:
         yield
         return
     except sqlite3.Error as error:
-        problem = f"the store {file} cannot be read ({error})"
+        problem = f"the store {file} cannot be used ({error})"
         problem += "; failsafe store path says more" if database.is_damage(error) else ""
     raise StoreUnavailable(problem)
 

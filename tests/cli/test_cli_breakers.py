@@ -170,7 +170,7 @@ def test_a_store_that_cannot_be_written_exits_with_2(store: Path, monkeypatch: p
     monkeypatch.setattr(commands, "send", refuse)
     result = run(store, "reset", "openai")
     assert result.exit_code == 2
-    assert "cannot be read (attempt to write a readonly database)" in result.stderr
+    assert "cannot be used (attempt to write a readonly database)" in result.stderr
 
 
 def sqlite3_error() -> Exception:

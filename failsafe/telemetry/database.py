@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -20,8 +22,7 @@ APPLICATION = 0x66616C73
 BESIDE = ("-wal", "-shm")
 """What SQLite writes beside the file."""
 
-_HEADER = b"SQLite format 3\0"
-_APPLICATION_AT = 68
+_USUAL_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _KEPT_DAMAGED = 3
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
@@ -54,13 +55,14 @@ def connect(path: Path | None, *, read_only: bool = False, timeout: float = 5.0)
         _make(path)
     elif not path.exists():
         raise StoreUnavailable(f"there is no store at {path} yet; it is made by the first program that records into it")
-    _refuse_others(path)
+    _refuse_what_is_no_file(path)
     mode = "ro" if read_only else "rw"
     connection = sqlite3.connect(
         f"file:{quote(os.fspath(path))}?mode={mode}",
         uri=True, timeout=timeout, isolation_level=None, check_same_thread=False,
     )  # fmt: skip
     try:
+        _refuse_others(path, connection)
         if not read_only:
             return _prepared(connection)
         connection.execute("PRAGMA query_only = ON")
@@ -117,23 +119,40 @@ def _make(path: Path) -> None:
     )
 
 
-def _refuse_others(path: Path) -> None:
-    """Refuse what is no file of ours, so that nobody else's database is changed or moved away."""
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Refuse a folder or a pipe, on which SQLite might hang, and say of a file that nobody lets this user read it."""
     try:
-        if not path.is_file():
-            raise StoreUnavailable(f"the store {path} is no regular file; name another in FAILSAFE_STORE")
-        with path.open("rb") as file:
-            head = file.read(100)
+        regular = stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
         reason = error.strerror or type(error).__name__
     else:
-        application = int.from_bytes(head[_APPLICATION_AT : _APPLICATION_AT + 4], "big")
-        if head.startswith(_HEADER) and len(head) == 100 and application not in (APPLICATION, 0):
-            raise StoreUnavailable(f"{path} is a database of another program; name another file in FAILSAFE_STORE")
-        if head and not head.startswith(_HEADER) and path.suffix not in (".db", ".sqlite", ".sqlite3"):
-            raise StoreUnavailable(f"{path} is no database; name another file in FAILSAFE_STORE")
-        return
+        if not regular:
+            raise StoreUnavailable(f"the store {path} is no regular file; name another in FAILSAFE_STORE")
+        if os.access(path, os.R_OK):
+            return
+        reason = os.strerror(errno.EACCES)
     raise StoreUnavailable(f"the store {path} cannot be read ({reason}); look at its owner and its permissions")
+
+
+def _refuse_others(path: Path, connection: sqlite3.Connection) -> None:
+    """
+    Refuse what is no file of ours, so that nobody else's database is changed or moved away.
+
+    SQLite looks, never this program by itself: whoever closes a file gives up all the locks that its process has on
+    it, also those of other connections, and another process would then delete the WAL that they write into
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    foreign = False
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error) or path.suffix in _USUAL_SUFFIXES:
+            raise
+        foreign = True
+    if foreign:
+        raise StoreUnavailable(f"{path} is no database; name another file in FAILSAFE_STORE")
+    if application not in (APPLICATION, 0):
+        raise StoreUnavailable(f"{path} is a database of another program; name another file in FAILSAFE_STORE")
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:

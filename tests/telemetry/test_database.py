@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -127,6 +129,32 @@ def test_a_file_that_is_no_database_is_not_touched_unless_it_is_called_one(tmp_p
     with pytest.raises(StoreUnavailable, match="no database"):
         database.connect(notes)
     assert notes.read_text().startswith("milk")
+
+
+def test_a_second_connection_gives_up_no_lock_so_that_no_other_process_deletes_the_wal(path: Path) -> None:
+    with closing(database.connect(path)) as writing:
+        writing.execute("INSERT INTO models (name) VALUES ('first')")
+        before = database.identity(Path(f"{path}-wal"))
+        database.connect(path).close()
+        database.connect(path, read_only=True).close()
+        another = (
+            "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.execute('DELETE FROM models')\nc.close()"
+        )
+        subprocess.run([sys.executable, "-c", another, str(path)], check=True, timeout=60)
+        assert database.identity(Path(f"{path}-wal")) == before
+        writing.execute("INSERT INTO models (name) VALUES ('last')")
+        read = "import sqlite3, sys\nprint(*sqlite3.connect(sys.argv[1]).execute('SELECT name FROM models').fetchall())"
+        seen = subprocess.run(
+            [sys.executable, "-c", read, str(path)], check=True, timeout=60, capture_output=True, text=True
+        )
+    assert seen.stdout.strip() == "('last',)"
+
+
+def test_a_file_that_may_not_be_read_is_said_with_what_to_look_at(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read everything
+    with pytest.raises(StoreUnavailable, match="look at its owner and its permissions"):
+        database.connect(path)
 
 
 def test_a_folder_or_a_pipe_in_its_place_is_refused_at_once(tmp_path: Path) -> None:

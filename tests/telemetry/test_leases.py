@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_whom_a_command_concerns(target: str, base_url: str | None, concerned: b
 
 
 @pytest.mark.parametrize("changes", [{"action": "explode"}, {"target": ""}, {"target": "a\n"}])
-def test_a_wrong_command_is_not_written(connection: sqlite3.Connection, changes: dict[str, str]) -> None:
+def test_a_wrong_command_is_not_written(connection: sqlite3.Connection, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         send(connection, **changes)
     assert commands.pending(connection, 1, now=101) == []

@@ -64,7 +64,7 @@ def _raised_for(status: int, sdk: Any) -> str:
 
 
 def test_the_table_is_read() -> None:
-    assert [status for _, status, _, _ in rows()] == ["400", "404", "503", "504"]
+    assert [status for _, status, _, _ in rows()] == ["400", "404", "503", "402", "504"]
 
 
 def test_every_code_of_an_error_is_listed() -> None:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from failsafe import forking
 from failsafe.errors import StoreUnavailable
 from failsafe.telemetry import database
+from failsafe.telemetry.fork_gate import GATE
 
 T = TypeVar("T")
 
@@ -58,8 +59,12 @@ class FileSnapshots:
         self._identity: tuple[int, int] | None = None  # guarded by _lock
         self._lock = threading.Lock()
         forking.register(self)
-        with self._lock:
+        GATE.keep(self)
+        with GATE.using(), self._lock:
             self._opened_locked()
+
+    def _before_fork(self) -> None:
+        self._forget_locked()
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -69,7 +74,7 @@ class FileSnapshots:
 
     def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """As :meth:`Snapshots.read`; once more if the file was replaced meanwhile."""
-        with self._lock:
+        with GATE.using(), self._lock:
             try:
                 return self._read_locked(look)
             except sqlite3.Error as error:
@@ -116,7 +121,7 @@ class FileSnapshots:
 
     def close(self) -> None:
         """As :meth:`Snapshots.close`; waits for a view that is being taken."""
-        with self._lock:
+        with GATE.using(), self._lock:
             self._closed = True
             self._forget_locked()
 

@@ -32,6 +32,7 @@ from failsafe.events import Event
 from failsafe.monitoring_config import MonitorConfig, StoreConfig
 from failsafe.signal_safe import SignalSafeEvent
 from failsafe.telemetry import database
+from failsafe.telemetry.fork_gate import GATE
 from failsafe.telemetry.location import locate
 from failsafe.telemetry.reader import StoreReader
 from failsafe.telemetry.records import Source, TargetInfo
@@ -76,6 +77,7 @@ class Store:
         self._lost = 0  # guarded by _lock
         self._start_afresh(())
         forking.register(self)
+        GATE.keep(self)
 
     def _start_afresh(self, listeners: tuple[Listener, ...]) -> None:
         self._lock = threading.RLock()  # a finalizer may release a recorder while this thread holds it
@@ -89,6 +91,9 @@ class Store:
         self._idle = True
         self._ending = False
         self._thread: threading.Thread | None = None  # guarded by _lock for writing
+
+    def _before_fork(self) -> None:
+        self._writer.rest()
 
     def _after_fork(self) -> None:
         """The parent writes what it has queued; the child begins anew, as another process."""
@@ -161,13 +166,15 @@ class Store:
             self._hurry.wait(_GATHER)
         self._hurry.clear()
         flushes = [self._flushes.pop() for _ in range(len(self._flushes))]
-        self._writer.step()
+        with GATE.using():
+            self._writer.step()
         for flushed in flushes:
             flushed.set()
         return not (self._ending and not self._queue and self._has_ended())
 
     def _has_ended(self) -> bool:
-        self._writer.close()  # if somebody begins to record meanwhile, the next step opens it again
+        with GATE.using():
+            self._writer.close()  # if somebody begins to record meanwhile, the next step opens it again
         with self._lock:
             self._idle = True
             if not self._ending or self._queue or self._flushes:
@@ -240,6 +247,10 @@ class Store:
         Raises:
             StoreUnavailable: The file cannot be used, or another process kept it for more than two seconds.
         """
+        with GATE.using():
+            return self._transact(work)
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         writer = self._writer
         problem = ""
         try:

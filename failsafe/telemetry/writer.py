@@ -144,6 +144,10 @@ class Writer:
             if memory is not None:
                 memory.close()
 
+    def rest(self) -> None:
+        """Close the connection to the file until the next step; nobody may be in one."""
+        self._forget_connection()
+
     def leave_to_parent(self) -> list[sqlite3.Connection]:
         """Let go of the connections in a forked child, where they must not be closed; whoever calls keeps them."""
         kept = [each for each in (self._connection, self.memory) if each is not None]

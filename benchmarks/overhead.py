@@ -1,6 +1,8 @@
 """
 What a healthy call costs, everything on, against ``requests.Session.post(...).json()``.
 
+But for the store, whose share is measured by ``benchmarks/store.py``.
+
 Client and server run on a core each (where there are two), the contestants take turns, and the
 figures are medians of ratios: absolute times mean nothing on a shared machine. Run it from the
 repository's root: ``python benchmarks/overhead.py``.

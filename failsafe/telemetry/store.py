@@ -15,12 +15,13 @@ The guide is ``docs/store.md``.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +42,8 @@ from failsafe.telemetry.writer import CarryOut, Listener, Look, Writer
 __all__ = ["Recorder", "Store", "TargetInfo", "open_store"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("failsafe.store")
 
 _GATHER = 0.25
 """Seconds for which events are gathered into one transaction."""
@@ -151,8 +154,15 @@ class Store:
             except RuntimeError:  # no thread to be had: the next event tries again, and the queue is bounded
                 self._idle = True
                 return
-            self._thread = thread
+            self._thread = self._thread or thread  # a signal handler may have come in between, and been quicker
             _running.add(self)
+
+    def claim(self) -> bool:
+        """Whether the current thread is the one that writes; also if whoever started it was interrupted right after."""
+        with self._lock:
+            self._thread = self._thread or threading.current_thread()
+            _running.add(self)
+            return self._thread is threading.current_thread()
 
     def turn(self) -> bool:
         """One turn of the thread: gather, write, see what else is due; whether it goes on."""
@@ -166,10 +176,12 @@ class Store:
             self._hurry.wait(_GATHER)
         self._hurry.clear()
         flushes = [self._flushes.pop() for _ in range(len(self._flushes))]
-        with GATE.using():
-            self._writer.step()
-        for flushed in flushes:
-            flushed.set()
+        try:
+            with GATE.using():
+                self._writer.step()
+        finally:
+            for flushed in flushes:
+                flushed.set()
         return not (self._ending and not self._queue and self._has_ended())
 
     def _has_ended(self) -> bool:
@@ -305,8 +317,20 @@ class Recorder:
 
 
 def _write_from(store: Store) -> None:
-    while store.turn():
-        pass
+    if store.claim():
+        while _turn_of(store):
+            pass
+
+
+def _turn_of(store: Store) -> bool:
+    """One turn; nothing that a listener does, such as ``sys.exit()``, ends the thread that writes for all."""
+    try:
+        return store.turn()
+    except BaseException:
+        with suppress(Exception):
+            _logger.exception("a turn of the store's thread failed")
+        threading.Event().wait(_TURN)
+        return True
 
 
 class _Stores:

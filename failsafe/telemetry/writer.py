@@ -102,6 +102,7 @@ class Writer:
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._beside: list[tuple[int, int] | None] = []
         self._began = clock.time()
         self._unwritten: deque[Batch] = deque()
         self._held = 0  # events in _unwritten
@@ -165,7 +166,6 @@ class Writer:
             except IndexError:
                 break
             batch.add(source, event, now)
-        self.dropped += batch.refused
         self._hold(batch)
 
     def _hold(self, batch: Batch) -> None:
@@ -196,6 +196,7 @@ class Writer:
             batch.write(connection, self.process, now)
             self._unwritten.popleft()
             self._held -= batch.events
+            self.dropped += batch.refused
             retention.make_room(connection, self._config)  # whoever fills the file makes room in it
 
     def _attempt(self, work: Callable[[sqlite3.Connection], None]) -> bool:
@@ -211,8 +212,8 @@ class Writer:
                     continue
                 self._degrade(f"the store {self.path} cannot be written ({error})")
                 return False
-            except Exception as error:  # a mistake of ours must cost records, never the thread
-                _logger.exception("what was recorded could not be written")
+            except Exception as error:  # noqa: BLE001 -- a mistake of ours must cost records, never the thread
+                _log(logging.ERROR, "what was recorded could not be written", error=error)
                 self._drop_held()
                 self._degrade(f"the store {self.path} could not be written ({type(error).__name__})")
                 return False
@@ -234,18 +235,23 @@ class Writer:
                 self._introduce(memory)
                 self._introduced = True
             return memory
-        if self._connection is not None and database.identity(path) != self._identity:
+        if self._connection is not None and self._has_moved(path):
             self._forget_connection()
         if self._connection is None:
+            self._identity = database.identity(path)  # before: it may be damaged, and then it is this one
             connection = database.connect(path, timeout=_PATIENCE)
             try:
-                self._identity = database.identity(path)
                 self._introduce(connection)
+                self._identity, self._beside = database.identity(path), _beside(path)
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
         return self._connection
+
+    def _has_moved(self, path: Path) -> bool:
+        """Whether the file, or one of those beside it, is not the one any more that the connection uses."""
+        return database.identity(path) != self._identity or _beside(path) != self._beside
 
     def _introduce(self, connection: sqlite3.Connection) -> None:
         from failsafe import __version__
@@ -284,7 +290,8 @@ class Writer:
         self._forget_connection()
         aside = database.set_aside(self.path, identity, self._clock.time())
         if aside is not None:
-            _logger.warning("the store %s was damaged (%s); it is kept as %s, a new one begun", self.path, error, aside)
+            said = "the store %s was damaged (%s); it is kept as %s, a new one begun"
+            _log(logging.WARNING, said, self.path, error, aside)
             return True
         return database.identity(self.path) != identity  # another process was quicker
 
@@ -295,8 +302,8 @@ class Writer:
         self._retries += 1
         self._retry_at = self._clock.time() + min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(self._retries - 1, 10))
         if self.degraded is None and not self._told:
-            _logger.warning("%s; what is recorded stays in memory until that works again", reason)
             self._told = True
+            _log(logging.WARNING, "%s; what is recorded stays in memory until that works again", reason)
         self.degraded = reason
 
     def _recover(self) -> None:
@@ -309,16 +316,20 @@ class Writer:
             memory, self.memory = self.memory, None
             if memory is not None:
                 memory.close()
-        _logger.info("the store %s works again; %d events were lost", self.path, self.dropped)
+        _log(logging.INFO, "the store %s works again; %d events were lost", self.path, self.dropped)
 
     def _mirror(self, now: float) -> None:
         """Put what is held into a store in memory, too, so that it can be read meanwhile."""
+        for batch in self._unwritten:
+            if not batch.mirrored:
+                batch.mirrored = True
+                self._show(batch, now)
+
+    def _show(self, batch: Batch, now: float) -> None:
         with suppress(sqlite3.Error), self.memory_lock:
             memory = self.open_memory()
-            for batch in self._unwritten:
-                if not batch.mirrored:
-                    batch.mirrored = True
-                    batch.write(memory, self.process, now)
+            batch.write(memory, self.process, now)
+            retention.make_room(memory, replace(self._config, max_bytes=_MEMORY))
 
     def _write_to_memory(self, now: float) -> bool:
         with self.memory_lock:
@@ -356,14 +367,14 @@ class Writer:
         for listener in self.listeners:
             if listener.look is not None:
                 listener.look(batch, listener.source)
-        if batch.events:
-            self._hold(batch)
-        if self.degraded is not None:
-            self._write(now)
+        if self.degraded is not None and not self._write(now):
+            self._show(batch, now)  # it is not held: by the time the file works again it tells nothing any more
             return
 
         def beat(connection: sqlite3.Connection) -> None:
             self._write_held(connection, now)
+            if batch.events:
+                batch.write(connection, self.process, now)
             connection.execute(
                 "UPDATE processes SET seen_at = ?, dropped = ? WHERE id = ?", (now, self.dropped, self.process)
             )
@@ -403,3 +414,12 @@ class Writer:
         said = [each for each in asked if each is not None]
         outcome = "; ".join(dict.fromkeys(said)) or commands.NOT_HERE
         self._attempt_locked(lambda connection: commands.note(connection, command.id, self.process, now, outcome))
+
+
+def _beside(path: Path) -> list[tuple[int, int] | None]:
+    return [database.identity(Path(f"{path}{suffix}")) for suffix in database.BESIDE]
+
+
+def _log(level: int, message: str, *values: object, error: BaseException | None = None) -> None:
+    with suppress(Exception):  # a program's own log handler may raise; that must not end the thread
+        _logger.log(level, message, *values, exc_info=error)

@@ -637,10 +637,10 @@ class HealthMonitor:
         each.sightings.watch_from(self._covered_by(each), self._clock.time())
 
     def _give_leases_back(self) -> None:
-        for each in self._providers.values():
-            if each.leased:
-                each.leased = False
-                turns.give_back(self._router.store, each.place)
+        leased = [each for each in self._providers.values() if each.leased]
+        for each in leased:
+            each.leased = False
+        turns.give_back(self._router.store, *(each.place for each in leased))
 
     # What was seen.
 

@@ -100,11 +100,11 @@ def take(store: Store | None, place: Place, window: float, now: float) -> Turn:
     return Turn(mine, watch, others)
 
 
-def give_back(store: Store | None, place: Place) -> None:
-    """Let another process probe at once."""
-    if store is not None:
+def give_back(store: Store | None, *places: Place) -> None:
+    """Let other processes probe at once; one transaction for all, so that a locked store is waited for but once."""
+    if store is not None and places:
         with suppress(StoreUnavailable):
-            store.transact(partial(leases.release, name=place.lease, holder=store.process_id))
+            store.transact(partial(_give_back, places, store.process_id))
 
 
 def is_offline(store: Store | None) -> bool:
@@ -127,6 +127,11 @@ def _take(place: Place, process: int, now: float, connection: sqlite3.Connection
         return mine, None
     state, note, began, ended = row
     return mine, Watch(state, note, began) if ended is None else Watch(since=began)
+
+
+def _give_back(places: tuple[Place, ...], process: int, connection: sqlite3.Connection) -> None:
+    for place in places:
+        leases.release(connection, place.lease, process)
 
 
 def _is_offline(connection: sqlite3.Connection) -> bool:

@@ -275,3 +275,22 @@ def test_a_follower_sees_what_the_prober_sees(path: Path) -> None:
         flush(here)
         there.monitor._consult(there.monitor._providers["own"])
         assert there.status() is ProviderStatus.HEALTHY
+
+
+def test_giving_back_many_leases_waits_for_a_locked_store_but_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [PLACE._replace(name=f"own-{number}") for number in range(20)]
+    for each in places:
+        assert take(store, each, 300.0, 1_800_000_000.0).mine
+    waits: list[str] = []
+    transact = store.transact
+
+    def counted(work: Callable[[sqlite3.Connection], object]) -> object:
+        waits.append("one")
+        return transact(work)
+
+    monkeypatch.setattr(store, "transact", counted)
+    give_back(store, *places)
+    assert waits == ["one"]
+    assert transact(lambda c: c.execute("SELECT count(*) FROM leases").fetchone()) == (0,)

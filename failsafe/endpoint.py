@@ -19,7 +19,7 @@ from failsafe.clock import Clock, Random
 from failsafe.config import ProviderConfig
 from failsafe.cooldown import Blocked, Cooldowns
 from failsafe.events import PutOff
-from failsafe.faults import REACTIONS, BreakerEffect, Fault, Scope
+from failsafe.faults import AGAINST_PROVIDER, REACTIONS, Fault, Scope
 from failsafe.first_content import FirstContent
 from failsafe.flow import Flow, Silence
 from failsafe.health import ProviderStatus, judge
@@ -356,7 +356,7 @@ class Endpoint:
         """Note an attempt without an answer that lasted *took* seconds."""
         if self.hedge is not None:
             self.hedge.observe(took, answered=False)
-        if self.watched and REACTIONS[fault].breaker is BreakerEffect.FAILURE:
+        if self.watched and fault in AGAINST_PROVIDER:
             self.peak.failed(took)
 
     def count(self, key: Secret | None, model: str, tokens: float) -> float | None:

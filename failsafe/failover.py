@@ -32,7 +32,7 @@ from failsafe.errors import (
     SpendLimitReached,
 )
 from failsafe.events import ModelSubstituted
-from failsafe.faults import REACTIONS, BreakerEffect, Fault, NextStep, Scope
+from failsafe.faults import AGAINST_PROVIDER, REACTIONS, Fault, NextStep, Scope
 from failsafe.manner import PLAIN, Manner
 from failsafe.model_names import same_model
 from failsafe.models import Attempt, Failure, Skip, SkipReason
@@ -400,7 +400,7 @@ class Failover:
         """Whether to ask the same provider once more before any other. Raises what ends the call."""
         if failure.fault is Fault.CANCELLED:
             self._end(Cancelled, "the call was cancelled")
-        if REACTIONS[failure.fault].breaker is BreakerEffect.FAILURE:
+        if failure.fault in AGAINST_PROVIDER:
             self._failed_domains = self._failed_domains.union(course.endpoint.config.failure_domains)
         step = self._step(failure)
         if step is NextStep.RAISE:
@@ -467,7 +467,7 @@ class Failover:
         return True
 
     def _quick_retry(self, course: Course, failure: Failure) -> bool:
-        transient = REACTIONS[failure.fault].breaker is BreakerEffect.FAILURE or failure.fault is Fault.CONFLICT
+        transient = failure.fault in AGAINST_PROVIDER or failure.fault is Fault.CONFLICT
         if not transient or course.quick_retries >= self._shared.config.same_provider_retries:
             return False
         course.quick_retries += 1

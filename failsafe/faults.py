@@ -277,3 +277,6 @@ REACTIONS: dict[Fault, Reaction] = {
     ),
 }
 """The fault table: one row a fault, none missing (a test holds it)."""
+
+AGAINST_PROVIDER = frozenset(fault for fault, row in REACTIONS.items() if row.breaker is BreakerEffect.FAILURE)
+"""The faults that speak against the provider, unless it was asked in too great a hurry; its breaker counts them."""

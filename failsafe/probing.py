@@ -23,7 +23,7 @@ from failsafe.durations import in_words
 from failsafe.endpoint import Endpoint
 from failsafe.errors import BulkheadFull, ConfigError, RateLimitReached
 from failsafe.events import CircuitState, ProbeFinished
-from failsafe.faults import REACTIONS, BreakerEffect, Fault
+from failsafe.faults import AGAINST_PROVIDER, REACTIONS, BreakerEffect, Fault
 from failsafe.masking import mask
 from failsafe.models import ChatRequest, Failure, SkipReason
 from failsafe.monitoring_config import ProbeConfig
@@ -248,7 +248,7 @@ class Prober:
     def _failed(self, failure: Failure, limit: float, usual: float | None) -> Outcome:
         """Judge as for a call: by the fault table, and leniently where it was only given too little time."""
         config, fault = self.endpoint.config, failure.fault
-        blamed = REACTIONS[fault].breaker is BreakerEffect.FAILURE
+        blamed = fault in AGAINST_PROVIDER
         if fault is Fault.CONNECT_TIMEOUT:
             blamed = to_blame(limit=limit, own_limit=config.connect_timeout, usual=usual)
         elif fault is Fault.TIMEOUT:

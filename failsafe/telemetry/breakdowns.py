@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import inf
 
-from failsafe.faults import REACTIONS, BreakerEffect
+from failsafe.faults import AGAINST_PROVIDER
 from failsafe.telemetry import coverage, tallies
 from failsafe.telemetry.coverage import Kept
 from failsafe.telemetry.views import Incident, Span, Target
@@ -18,8 +18,6 @@ from failsafe.telemetry.views import Incident, Span, Target
 _HOUR = 3600.0
 _QUARTER = 900
 _BLAMED = 4
-
-_AGAINST_PROVIDER = {str(fault) for fault, reaction in REACTIONS.items() if reaction.breaker is BreakerEffect.FAILURE}
 
 
 def faults(connection: sqlite3.Connection, target: int, began: float, ended: float) -> dict[str, int]:
@@ -42,7 +40,7 @@ def _incident(connection: sqlite3.Connection, target: Target, down: Span, now: f
         found = _single(connection, target.id, down.began, ended, flag=_BLAMED)
     else:
         found = _counted(connection, target.id, down.began, ended)
-        found = Counter({fault: count for fault, count in found.items() if fault in _AGAINST_PROVIDER})
+        found = Counter({fault: count for fault, count in found.items() if fault in AGAINST_PROVIDER})
     return Incident(
         target=target,
         began=down.began,

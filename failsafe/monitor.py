@@ -19,6 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +57,7 @@ from failsafe.telemetry.uptime import UptimeRule, summed_up
 from failsafe.telemetry.views import LastOutcomes, Span, TargetState
 from failsafe.transport.base import Limits
 from failsafe.turns import MAINTENANCE, PAUSED, WATCHED, Place, Watch
+from failsafe.weakly import weakly
 from failsafe.workers import Handle, Workers
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ class HealthMonitor:
         self._guard = NetworkGuard(
             {each.name: each.host for each in self._providers.values()},
             self.config.network_check,
-            _weakly(self._reaches, otherwise=False),
+            weakly(self._reaches, otherwise=False),
             _reaches_address,
             timeout=self.config.timeout,
         )
@@ -161,7 +163,10 @@ class HealthMonitor:
         self._begin_afresh()
         self._start_afresh()
         forking.register(self)
-        for end in (router.on_event(_weakly(self._hear), sync=True), router.on_event(_weakly(self._pass_on))):
+        for end in (
+            router.on_event(weakly(self._hear, otherwise=None), sync=True),
+            router.on_event(weakly(self._pass_on, otherwise=None)),
+        ):
             weakref.finalize(self, end).atexit = False
 
     def _begin_afresh(self) -> None:
@@ -472,7 +477,7 @@ class HealthMonitor:
                 if planned_at <= at and handle.pending:
                     return
                 handle.cancel()
-            self._planned = at, self._schedule.later(delay, _weakly(self._tick))
+            self._planned = at, self._schedule.later(delay, weakly(self._tick, otherwise=None))
 
     def _tick(self) -> None:
         """Begin the probes that are due, and say what has changed. Runs on the scheduler's thread."""
@@ -493,7 +498,7 @@ class HealthMonitor:
         self._tell_changes()
         if steady >= self._budgets_due:
             self._budgets_due = steady + _BUDGETS
-            self._probes.later(0.0, _weakly(self._look_at_budgets))
+            self._probes.later(0.0, weakly(self._look_at_budgets, otherwise=None))
 
     def _next_due(self, steady: float) -> float:
         """When something is due next; what is due already and could not be begun is looked at when a worker is done."""
@@ -508,7 +513,7 @@ class HealthMonitor:
         if each.visit is not None:  # hanging, or checked by somebody
             each.due = self._after(each, steady)
             return True
-        if self._probes.start(_weakly(self._see_to, each)) is None:
+        if self._probes.start(partial(weakly(self._see_to, otherwise=None), each)) is None:
             return False
         each.due = self._after(each, steady)
         return True
@@ -829,14 +834,3 @@ def _reaches_address(address: str) -> bool:
         return transport.connect(Limits(deadline=Deadline.after(_ADDRESS_LIMIT))) is None
     finally:
         transport.close()
-
-
-def _weakly(method: Callable[..., Any], *given: Any, otherwise: Any = None) -> Callable[..., Any]:
-    """*method* as a function that does not keep its object alive; once that is gone it returns *otherwise*."""
-    reference = weakref.WeakMethod(method)
-
-    def call(*args: Any) -> Any:
-        alive = reference()
-        return otherwise if alive is None else alive(*given, *args)
-
-    return call

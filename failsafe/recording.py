@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from failsafe.clock import Clock
 from failsafe.config import ProviderConfig, RouterConfig
@@ -15,15 +14,13 @@ from failsafe.monitoring_config import MonitorConfig
 from failsafe.replies import AnyReply
 from failsafe.telemetry.location import locate
 from failsafe.telemetry.reporter import Reporter
+from failsafe.weakly import weakly
 
 if TYPE_CHECKING:
     from failsafe.telemetry.batch import Batch
     from failsafe.telemetry.commands import Command
     from failsafe.telemetry.records import Source, TargetInfo
     from failsafe.telemetry.store import Store
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Recording:
@@ -62,7 +59,10 @@ class Recording:
         self._reporter = reporter
         self._clock = clock
         self._recorder = store.recorder(
-            targets(config), carry_out=_weakly(self._carry_out), look=_weakly(self._look), router=number
+            targets(config),
+            carry_out=weakly(self._carry_out, otherwise=None),
+            look=weakly(self._look, otherwise=None),
+            router=number,
         )
         reporter.record = self._recorder.record
 
@@ -166,14 +166,3 @@ def _done(endpoint: Endpoint, command: Command) -> str:
             endpoint.availability.resume()
             return "takes calls"
     return "/".join(dict.fromkeys(str(breaker.state) for breaker in breakers))
-
-
-def _weakly(method: Callable[P, R]) -> Callable[P, R | None]:
-    """*method* as a function that does not keep its object alive, and does nothing once that is gone."""
-    reference = weakref.WeakMethod(method)
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        alive = reference()
-        return None if alive is None else alive(*args, **kwargs)
-
-    return call

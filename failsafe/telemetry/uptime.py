@@ -26,9 +26,6 @@ from failsafe.telemetry.views import ErrorBudget, Span, TargetState, Uptime
 UP, DEGRADED, DOWN = TargetState.UP, TargetState.DEGRADED, TargetState.DOWN
 PAUSED, MAINTENANCE, UNKNOWN = TargetState.PAUSED, TargetState.MAINTENANCE, TargetState.UNKNOWN
 
-ANSWERING = frozenset({UP, DEGRADED})
-"""The states in which a provider answers."""
-
 SAME_DOWNTIME = 3600.0
 """Seconds of which nothing is known, and that still lie within one downtime."""
 
@@ -249,13 +246,6 @@ def merged(spans: Iterable[Span]) -> list[Span]:
         else:
             result.append(span)
     return result
-
-
-def observed_spans(observations: Iterable[Observation], rule: UptimeRule, end: float) -> list[Span]:
-    """How a provider was up to *end*, from all that was observed of it; what no span covers is unknown."""
-    account = Account(rule)
-    spans = account.settle(observations, end)
-    return merged([*spans, *account.so_far(end)])
 
 
 _LAYERS: Mapping[TargetState, int] = {UNKNOWN: 0, UP: 1, DEGRADED: 2, DOWN: 3, PAUSED: 5, MAINTENANCE: 6}

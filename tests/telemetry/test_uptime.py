@@ -38,19 +38,26 @@ def span(began: float, ended: float, state: TargetState) -> Span:
     return Span(began=NOON + began, ended=NOON + ended, state=state)
 
 
+def observed_spans(observations: Iterable[Observation], rule: UptimeRule, end: float) -> list[Span]:
+    """How a provider was up to *end*, settled in one step."""
+    account = Account(rule)
+    spans = account.settle(observations, end)
+    return uptime.merged([*spans, *account.so_far(end)])
+
+
 def spans_of(
     observations: Iterable[Observation], end: float, watch: Iterable[Span] = ()
 ) -> list[tuple[float, float, str]]:
     """How it was from noon on, as seconds since noon."""
     times = list(watch)
-    observed = uptime.observed_spans(uptime.excused(observations, times), RULE, NOON + end)
+    observed = observed_spans(uptime.excused(observations, times), RULE, NOON + end)
     tiles = uptime.tiled(observed, times, NOON, NOON + end)
     return [(tile.began - NOON, tile.ended - NOON, tile.state.value) for tile in tiles]
 
 
 def uptime_of(observations: Iterable[Observation], end: float, watch: Iterable[Span] = ()) -> Uptime:
     times = list(watch)
-    observed = uptime.observed_spans(uptime.excused(observations, times), RULE, NOON + end)
+    observed = observed_spans(uptime.excused(observations, times), RULE, NOON + end)
     return uptime.summed_up(uptime.tiled(observed, times, NOON, NOON + end), NOON, NOON + end)
 
 
@@ -360,7 +367,7 @@ def failures_around(order: Sequence[Observation], index: int) -> int:
 
 @given(OBSERVATIONS, RULES)
 def test_every_moment_is_as_the_rule_says(observations: list[Observation], rule: UptimeRule) -> None:
-    spans = uptime.tiled(uptime.observed_spans(observations, rule, NOON + END), [], NOON, NOON + END)
+    spans = uptime.tiled(observed_spans(observations, rule, NOON + END), [], NOON, NOON + END)
     for tile in spans:
         for at in (tile.began, (tile.began + tile.ended) / 2):
             assert tile.state is state_at(at, observations, rule)
@@ -372,7 +379,7 @@ def test_the_spans_of_a_window_lie_next_to_each_other_from_end_to_end(
     observations: list[Observation], rule: UptimeRule, watch: list[Span], one: float, other: float
 ) -> None:
     began, ended = NOON + min(one, other), NOON + max(one, other) + 1
-    spans = uptime.tiled(uptime.observed_spans(observations, rule, NOON + END), watch, began, ended)
+    spans = uptime.tiled(observed_spans(observations, rule, NOON + END), watch, began, ended)
     assert spans[0].began == began
     assert spans[-1].ended == ended
     assert all(earlier.ended == later.began for earlier, later in pairwise(spans))
@@ -393,7 +400,7 @@ def test_the_seconds_of_all_states_are_the_window(observations: list[Observation
 def test_the_order_in_which_results_come_changes_nothing(observations: list[Observation], chance: Random) -> None:
     shuffled = observations.copy()
     chance.shuffle(shuffled)
-    assert uptime.observed_spans(shuffled, RULE, NOON + END) == uptime.observed_spans(observations, RULE, NOON + END)
+    assert observed_spans(shuffled, RULE, NOON + END) == observed_spans(observations, RULE, NOON + END)
 
 
 @given(OBSERVATIONS, RULES, st.lists(MOMENTS, max_size=12).map(sorted))
@@ -408,7 +415,7 @@ def test_settled_in_steps_is_settled_at_once(
         steps += account.settle([seen for seen in observations if began <= seen.at < horizon], horizon)
         known = [seen for seen in observations if seen.at < horizon]
         at_once = uptime.merged([*steps, *account.so_far(horizon)])
-        assert at_once == uptime.observed_spans(known, rule, horizon)
+        assert at_once == observed_spans(known, rule, horizon)
         progress, saved = uptime.decode(uptime.encode(account.progress, rule))  # as it goes through the store
         assert saved == rule
         began = max(began, horizon)

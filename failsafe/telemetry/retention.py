@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 
 from failsafe.monitoring_config import StoreConfig
 from failsafe.telemetry.database import transaction
+from failsafe.telemetry.statements import COST_SUMS
 
 _DAY = 86_400.0
 _KEEP_10 = 30 * _DAY
@@ -44,6 +45,13 @@ _ROOM_BYTES = 4 * 1024 * 1024
 _MOST_ROOM = 0.4
 """up to this share."""
 
+OTHER_TAGS = "(other)"
+"""What the smallest tags of a day are booked under that has too many."""
+_CROWDED = 5000
+"""Rows of one day in ``costs`` that are too many,"""
+_KEPT_TAGS = 1000
+"""and the tags that are then kept apart: those that cost most."""
+
 _SINGLE = ("attempts", "calls", "probes", "texts")
 _NEXT_TO_GO = ("rollup_10", "events", "rollup_60", "rollup_900")
 
@@ -63,6 +71,7 @@ def tidy(connection: sqlite3.Connection, config: StoreConfig, now: float) -> boo
     more = make_room(connection, config)
     with transaction(connection):
         _close_watches(connection, now)
+        _fold_tags(connection)
         more = _forget(connection, config, now) or more
     return _give_back(connection, config) or more
 
@@ -215,6 +224,33 @@ def _delete(
         f"DELETE FROM {table} WHERE {also}{key} IN (SELECT {key} FROM {table} WHERE {where} LIMIT {_ROWS})",
         (*of, *values),
     ).rowcount
+
+
+def _fold_tags(connection: sqlite3.Connection) -> None:
+    """
+    Book the smallest tags of a day that has too many under one, so that a tag for every call does not fill the file.
+
+    What was spent stays exact.
+    """
+    crowded = connection.execute(
+        "SELECT day FROM costs GROUP BY day HAVING count(*) > ? ORDER BY day LIMIT 1", (_CROWDED,)
+    ).fetchone()
+    if crowded is None:
+        return
+    within = {"day": crowded[0], "other": OTHER_TAGS, "kept": _KEPT_TAGS}
+    smallest = (
+        "day = :day AND tag IN (SELECT tag FROM costs WHERE day = :day AND tag NOT IN ('', :other) "
+        "GROUP BY tag ORDER BY sum(cost) DESC, tag LIMIT -1 OFFSET :kept)"
+    )
+    sums = ", ".join(f"sum({name})" for name in COST_SUMS)
+    added = ", ".join(f"{name} = {name} + excluded.{name}" for name in COST_SUMS)
+    connection.execute(
+        f"INSERT INTO costs (day, target, model, tag, {', '.join(COST_SUMS)}) "
+        f"SELECT day, target, model, :other, {sums} FROM costs WHERE {smallest} GROUP BY target, model "
+        f"ON CONFLICT (day, target, model, tag) DO UPDATE SET {added}",
+        within,
+    )
+    connection.execute(f"DELETE FROM costs WHERE {smallest}", within)
 
 
 def _close_watches(connection: sqlite3.Connection, now: float) -> None:

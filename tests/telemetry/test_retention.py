@@ -370,3 +370,22 @@ def test_a_step_that_fails_is_undone(store: sqlite3.Connection) -> None:
 
     assert dump(store) == before
     assert not store.in_transaction
+
+
+def test_a_tag_for_every_call_fills_no_file_and_what_was_spent_stays_exact(
+    store: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_CROWDED", 50)
+    monkeypatch.setattr(retention, "_KEPT_TAGS", 10)
+    for day, count in (("2026-11-23", 40), ("2026-11-24", 60)):
+        for number in range(count):
+            add(
+                store, "costs", day=day, target=number % 2, model=1, tag=f"t{number:02}" if number else "",
+                answers=1, cost=number, unpriced=2,
+            )  # fmt: skip
+    for _ in range(2):  # the second time there is nothing to do
+        tidy(store, now=1_795_500_000.0)
+        by_day = "SELECT count(*), sum(answers), sum(cost), sum(unpriced) FROM costs GROUP BY day ORDER BY day"
+        assert store.execute(by_day).fetchall() == [(40, 40, sum(range(40)), 80), (13, 60, sum(range(60)), 120)]
+        kept = {tag for (tag,) in store.execute("SELECT tag FROM costs WHERE day = '2026-11-24'")}
+        assert kept == {"", retention.OTHER_TAGS, *(f"t{number}" for number in range(50, 60))}

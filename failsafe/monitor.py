@@ -275,19 +275,21 @@ class HealthMonitor:
         each = self._named(provider)
         each.prober.check()
         while True:
-            visit, mine = self._begin_visit(each)
-            if not mine:
-                visit.done.wait(each.prober.timeout)
-                if visit.found is not None:
-                    return visit.found
-                continue
+            mine = _Visit()
             try:
-                visit.found = self._probe(each, None)
+                visit = self._begin_visit(each, mine)
+                if visit is mine:
+                    mine.found = self._probe(each, None)
             finally:
-                self._end_visit(each, visit)
-            each.due = self._after(each, self._clock.monotonic())
-            self._tell_changes()
-            return visit.found
+                self._end_visit(each, mine)
+            if mine.found is not None:
+                break
+            visit.done.wait(each.prober.timeout)
+            if visit.found is not None:
+                return visit.found
+        each.due = self._after(each, self._clock.monotonic())
+        self._tell_changes()
+        return mine.found
 
     def check_all(self) -> dict[str, ProbeFinished]:
         """
@@ -553,32 +555,33 @@ class HealthMonitor:
 
     def _see_to(self, each: _Watched) -> None:
         """Probe *each*, unless somebody else does or its calls tell enough. Runs on a worker."""
-        visit, mine = self._begin_visit(each)
-        if not mine:
-            return
+        mine = _Visit()
         try:
-            if self._may_probe(each):
+            if self._begin_visit(each, mine) is mine and self._may_probe(each):
                 probed = self._probe(each, self._cancel)
-                visit.found = None if probed.fault is Fault.CANCELLED else probed
+                mine.found = None if probed.fault is Fault.CANCELLED else probed
         except (BulkheadFull, RateLimitReached):
             pass  # a completion has to wait its turn as a call does
         except RouterClosed:
             self._running = False
         finally:
-            self._end_visit(each, visit)
-            self._wake()
+            if self._end_visit(each, mine):
+                self._wake()
 
-    def _begin_visit(self, each: _Watched) -> tuple[_Visit, bool]:
-        """The visit under way, and whether it is the caller's own."""
+    def _begin_visit(self, each: _Watched, visit: _Visit) -> _Visit:
+        """The visit under way: *visit*, if there was none."""
         with self._lock:
-            if each.visit is not None:
-                return each.visit, False
-            each.visit = _Visit()
-            return each.visit, True
+            each.visit = each.visit or visit
+            return each.visit
 
-    def _end_visit(self, each: _Watched, visit: _Visit) -> None:
-        each.visit = None
+    def _end_visit(self, each: _Watched, visit: _Visit) -> bool:
+        """End *visit*, whether or not an interrupt let it begin; whether it was the one under way."""
+        with self._lock:
+            mine = each.visit is visit
+            if mine:
+                each.visit = None
         visit.done.set()
+        return mine
 
     def _may_probe(self, each: _Watched) -> bool:
         mine = self._consult(each)

@@ -608,6 +608,22 @@ def test_an_interrupted_check_leaves_nothing_behind() -> None:
         assert bench.status() is ProviderStatus.HEALTHY
 
 
+def test_a_check_that_is_interrupted_as_it_begins_holds_up_no_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The visit stayed open, and every later check waited for its end."""
+    with Bench(own(answer(), answer())) as bench:
+        begin = bench.monitor._begin_visit
+
+        def interrupted(*args: Any) -> Any:
+            begin(*args)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.monitor, "_begin_visit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                bench.monitor.check("own")
+        assert bench.monitor.check("own").fault is None
+
+
 def test_a_provider_that_cannot_be_probed_as_configured_is_refused_at_once() -> None:
     provider = ScriptedProvider("own", probe=ProbeConfig(kind="completion"))
     with scripted_router(provider) as router, pytest.raises(ConfigError, match=r"own\.probe\.model"):

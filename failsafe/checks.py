@@ -189,3 +189,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """A question such as ``" (did you mean 'openai'?)"`` when *name* is close to one of *known*, else ""."""
     close = close_names(name, known)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put before an advice, such as ``"did you mean fast or fastest? "``; "" if nothing is close."""
+    close = close_names(name, known, most=3)
+    return f"did you mean {' or '.join(close)}? " if close else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import msgspec
 
 from failsafe.attempts import CallLabel, Opened
-from failsafe.checks import close_names
+from failsafe.checks import did_you_mean
 from failsafe.chunks import ON_INTERRUPT, OnInterrupt
 from failsafe.clock import SYSTEM_CLOCK, Clock, Random, new_random
 from failsafe.config import ProviderConfig, Route, RouterConfig
@@ -463,12 +463,10 @@ class Router(Operations):
 
     def _nobody_serves(self, model: str) -> str:
         known = [*self.config.aliases, *(name for each in self._endpoints for name in each.config.known_models)]
-        close = close_names(model, known, most=3)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
         names = ", ".join(endpoint.name for endpoint in self._endpoints)
         return (
-            f"no configured provider serves model {shown(model)} (configured: {names}); {hint}"
-            "list it under the provider's models, or write an alias for it"
+            f"no configured provider serves model {shown(model)} (configured: {names}); "
+            f"{did_you_mean(model, known)}list it under the provider's models, or write an alias for it"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from failsafe.checks import close_names
+from failsafe.checks import did_you_mean
 from failsafe.cli.output import let_readers_go_on, print_json
 from failsafe.cli.signals import until_stopped, wait
 from failsafe.errors import ConfigError
@@ -103,9 +103,9 @@ def _provider(named: str, port: int) -> FakeProvider:
 
 
 def _refuse(what: str, given: str, known: Iterable[str], advice: str = "") -> NoReturn:
-    close = close_names(given, known, most=3)
-    guess = f"did you mean {' or '.join(close)}? " if close else ""
-    raise click.UsageError(f"{given!r} is no {what}: {guess}failsafe sim --list names all there are{advice}")
+    raise click.UsageError(
+        f"{given!r} is no {what}: {did_you_mean(given, known)}failsafe sim --list names all there are{advice}"
+    )
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from failsafe.checks import close_names
 from failsafe.cli.groups import WithDefault
 from failsafe.cli.names import complete_provider
-from failsafe.cli.output import clean, in_terminal, json_option, print_json
+from failsafe.cli.output import clean, console, in_terminal, json_option, print_json
 from failsafe.cli.signals import pause
 from failsafe.cli.standing import severity
 from failsafe.cli.status_view import BREAKER_STYLES, state_of_breaker
@@ -70,8 +70,8 @@ def list_breakers(providers: tuple[str, ...], path: Path | None, store_path: Pat
     elif not rows:
         click.echo("no breaker of such a name is in a running program" if found else "no running program has a breaker")
     elif in_terminal():
-        console = Console(highlight=False)
-        console.print(_picture(rows, now, console.width))
+        terminal = console()
+        terminal.print(_picture(rows, now, terminal.width))
     else:
         for row in rows:
             click.echo(_line(row, now))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from failsafe.cli.findings import Finding, ask_all, inspect
 from failsafe.cli.numbers import SECONDS
+from failsafe.cli.output import clean, console
 from failsafe.cli.settings import config_option, load
 from failsafe.clock import SYSTEM_CLOCK
 
@@ -56,10 +56,10 @@ def _today() -> date:
 
 def _show(findings: Sequence[Finding]) -> None:
     if sys.stdout is not None and sys.stdout.isatty():
-        Console(highlight=False).print(_table(findings))
+        console().print(_table(findings))
     else:  # a line a finding, for grep and logs
         for level, subject, text in findings:
-            click.echo(f"{level}: {subject}: {text}")
+            click.echo(f"{level}: {clean(subject)}: {clean(text)}")
     counts = Counter(finding.level for finding in findings)
     click.echo(f"{_number(counts['error'], 'error')}, {_number(counts['warning'], 'warning')}")
 
@@ -70,7 +70,7 @@ def _table(findings: Sequence[Finding]) -> Table:
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
     for level, subject, text in findings:
-        table.add_row(f"[{_STYLES[level]}]{level}[/]", escape(subject), escape(text))
+        table.add_row(Text(level, _STYLES[level]), clean(subject), clean(text))
     return table
 
 

@@ -8,11 +8,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from failsafe.cli.output import clean, in_terminal
+from failsafe.cli.output import clean, console, in_terminal
 from failsafe.money import in_usd
 from failsafe.savings import Load, Offer, Spent
 
@@ -60,14 +59,14 @@ def show_estimate(estimate: Estimate) -> None:
         for line in estimate_lines(estimate):
             click.echo(line)
         return
-    console = Console(highlight=False)
-    console.print(Text(_headline(estimate), "bold"))
+    terminal = console()
+    terminal.print(Text(_headline(estimate), "bold"))
     if estimate.mark:
-        console.print(Text(estimate.mark, "bold yellow"))
-    console.print()
-    console.print(_offers(estimate, console.width))
+        terminal.print(Text(estimate.mark, "bold yellow"))
+    terminal.print()
+    terminal.print(_offers(estimate, terminal.width))
     for line in _footnotes(estimate):
-        console.print(Text(line, "dim"))
+        terminal.print(Text(line, "dim"))
 
 
 def _headline(estimate: Estimate) -> str:
@@ -209,15 +208,15 @@ def show_account(account: Account) -> None:
         for line in account_lines(account):
             click.echo(line)
         return
-    console = Console(highlight=False)
-    console.print(Text(_span(account), "bold"))
+    terminal = console()
+    terminal.print(Text(_span(account), "bold"))
     if not account.groups:
-        console.print("nothing was answered in this time")
+        terminal.print("nothing was answered in this time")
         return
-    console.print()
-    console.print(_groups(account, console.width))
+    terminal.print()
+    terminal.print(_groups(account, terminal.width))
     for line in _remarks(account):
-        console.print(Text(line, "dim"))
+        terminal.print(Text(line, "dim"))
 
 
 def _span(account: Account) -> str:

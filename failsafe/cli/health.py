@@ -9,14 +9,13 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from failsafe.checks import close_names
 from failsafe.cli.names import complete_provider
 from failsafe.cli.numbers import SECONDS
-from failsafe.cli.output import clean, in_terminal, json_option, print_json
+from failsafe.cli.output import clean, console, in_terminal, json_option, print_json
 from failsafe.cli.settings import config_option, load
 from failsafe.cli.status_view import milliseconds
 from failsafe.config import RouterConfig
@@ -132,7 +131,7 @@ def _show(results: Sequence[Result]) -> None:
     for each in results:
         took = milliseconds(each.latency_ms)
         table.add_row(Text(each.result, _STYLES[each.result]), each.provider, took, Text(_reason(each)))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def _told(each: Result) -> str:

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from failsafe.checks import close_names
 from failsafe.cli.history_view import BLOCKS, LETTERS, Past, lines
 from failsafe.cli.names import complete_provider
-from failsafe.cli.output import in_terminal, json_option, print_json
+from failsafe.cli.output import console, in_terminal, json_option, print_json
 from failsafe.cli.store_access import Followed, file_of, store_options
 from failsafe.cli.times import LENGTH, MOMENT
 from failsafe.telemetry.reader import StoreReader
@@ -78,10 +77,10 @@ def _show(past: Past) -> None:
         for line in lines(past, _CELLS, LETTERS):
             click.echo(line.plain)
         return
-    console = Console(highlight=False)
+    terminal = console()
     marks = BLOCKS if _can_show("".join(BLOCKS.values())) else LETTERS
-    for line in lines(past, max(_FEWEST_CELLS, min(console.width, _MOST_CELLS)), marks):
-        console.print(line)
+    for line in lines(past, max(_FEWEST_CELLS, min(terminal.width, _MOST_CELLS)), marks):
+        terminal.print(line)
 
 
 def _can_show(text: str) -> bool:

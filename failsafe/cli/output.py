@@ -8,10 +8,13 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 """What every command has that prints something."""
@@ -32,6 +35,13 @@ def can_redraw() -> bool:
     from rich.console import Console
 
     return in_terminal() and not Console().is_dumb_terminal
+
+
+def console() -> Console:
+    """A terminal that shows every text as it is: in a tag or a model's name, ``[red]`` and ``:cat:`` mean nothing."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def clean(text: str) -> str:

@@ -7,11 +7,10 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from failsafe.cli.output import clean, in_terminal
+from failsafe.cli.output import clean, console, in_terminal
 from failsafe.cli.price_lists import Priced
 from failsafe.cli.status_view import milliseconds, percent, share
 from failsafe.cli.times import named
@@ -49,10 +48,10 @@ def show_all(listed: Sequence[Listed], today: date, window: float) -> None:
         for each in listed:
             click.echo(_line(each, today, window))
         return
-    console = Console(highlight=False)
-    console.print(_table(listed, today, window, console.width))
+    terminal = console()
+    terminal.print(_table(listed, today, window, terminal.width))
     for line in _footnotes(listed, window):
-        console.print(Text(line, "dim"))
+        terminal.print(Text(line, "dim"))
 
 
 def _table(listed: Sequence[Listed], today: date, window: float, width: int) -> Table:
@@ -160,15 +159,15 @@ def show_each(listed: Sequence[Listed], today: date, window: float) -> None:
             for model, price in _priced(each.provider, today):
                 click.echo(f"{clean(each.provider.name)}: {clean(model)}: {_rates(price)}{_origin(price)}")
         return
-    console = Console(highlight=False)
+    terminal = console()
     for number, each in enumerate(listed):
         if number:
-            console.print()
-        console.print(Text(clean(each.provider.preset.title or each.provider.name), "bold"))
+            terminal.print()
+        terminal.print(Text(clean(each.provider.preset.title or each.provider.name), "bold"))
         for line in _facts(each, window):
-            console.print(line, soft_wrap=False)
-        console.print()
-        console.print(_models(each.provider, today, console.width))
+            terminal.print(line, soft_wrap=False)
+        terminal.print()
+        terminal.print(_models(each.provider, today, terminal.width))
 
 
 def _facts(each: Listed, window: float) -> Iterator[str]:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from failsafe.cli.changes import Changes
 from failsafe.cli.keys import pressed_keys
 from failsafe.cli.names import complete_provider
-from failsafe.cli.output import can_redraw, clean, flush, has_reader, in_terminal, json_option, print_json
+from failsafe.cli.output import can_redraw, clean, console, flush, has_reader, in_terminal, json_option, print_json
 from failsafe.cli.signals import until_stopped
 from failsafe.cli.standing import Choice, Standing, Watcher
 from failsafe.cli.status_view import headline, lines, picture
@@ -80,8 +80,8 @@ def _print(standing: Standing, *, as_json: bool) -> None:
     if as_json:
         print_json(standing)
     elif in_terminal():
-        console = Console(highlight=False)
-        console.print(picture(standing, console.width))
+        terminal = console()
+        terminal.print(picture(standing, terminal.width))
     else:
         for line in lines(standing):
             click.echo(line)
@@ -96,10 +96,10 @@ def _look(store: Followed, watcher: Watcher) -> Standing | str:
 
 
 def _draw(store: Followed, watcher: Watcher, stopped: threading.Event) -> None:
-    console = Console(highlight=False)
-    with pressed_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+    terminal = console()
+    with pressed_keys() as keys, Live(console=terminal, screen=True, auto_refresh=False) as live:
         while not stopped.is_set():
-            live.update(_screen(_look(store, watcher), console.width), refresh=True)
+            live.update(_screen(_look(store, watcher), terminal.width), refresh=True)
             _wait(stopped, keys)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from failsafe.cli.groups import WithDefault
-from failsafe.cli.output import in_terminal, json_option, print_json, progress
+from failsafe.cli.output import console, in_terminal, json_option, print_json, progress
 from failsafe.cli.signals import until_stopped
 from failsafe.cli.store_access import Followed, file_of, located, readable, store_options, why
 from failsafe.cli.store_file import condition_of, migrated, rewritten, shrunk, size_of
@@ -82,7 +81,7 @@ def _show_rows(found: StoreSize) -> None:
     table.add_column("rows", justify="right", no_wrap=True)
     for name, count in found.rows.items():
         table.add_row(name, f"{count:,}")
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 class Compacted(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from failsafe.cli.event_lines import KINDS, described, word_of
 from failsafe.cli.names import complete_provider
-from failsafe.cli.output import clean, flush, has_reader, in_terminal, json_option, print_json
+from failsafe.cli.output import clean, console, flush, has_reader, in_terminal, json_option, print_json
 from failsafe.cli.signals import until_stopped
 from failsafe.cli.store_access import Followed, file_of, store_options
 from failsafe.cli.times import shown, stamp
@@ -138,11 +137,11 @@ def _in_lines(rows: Sequence[EventRow]) -> None:
 
 
 def _in_colours(rows: Sequence[EventRow]) -> None:
-    console = Console(highlight=False)
+    terminal = console()
     now = SYSTEM_CLOCK.time()
     for row in rows:
         text, style = described(row)
         head = Text.assemble(
             (shown(row.at, now), "dim"), f" {word_of(row.kind):<8} ", (clean(row.provider) or "-", "bold")
         )
-        console.print(Text.assemble(head, " ", (text, style)), soft_wrap=True)
+        terminal.print(Text.assemble(head, " ", (text, style)), soft_wrap=True)

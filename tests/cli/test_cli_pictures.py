@@ -38,7 +38,8 @@ def draw(store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         module = importlib.import_module(f"failsafe.cli.{arguments[0]}")
         monkeypatch.setattr(module, "in_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", str(columns))
-        result = CliRunner().invoke(app, [*arguments, "--store", str(path)])
+        command = arguments[0].removesuffix("_view")
+        result = CliRunner().invoke(app, [command, *arguments[1:], "--store", str(path)])
         monkeypatch.delenv("COLUMNS")
         return result
 
@@ -68,6 +69,20 @@ def test_a_long_line_of_what_happened_is_not_cut(draw: Callable[..., Result]) ->
     result = draw("tail", "-n", "1", "-p", "gemini", columns=30)
     (line,) = result.stdout.splitlines()
     assert line.endswith("no answer [2J within 30 s")
+
+
+def test_brackets_of_a_tag_or_a_program_are_text_and_no_markup(draw: Callable[..., Result], tmp_path: Path) -> None:
+    store = tmp_path / "brackets.db"
+    now = SYSTEM_CLOCK.time()
+    with opened(store):
+        pass
+    add_process(store, seen_at=now, program="[/nothing] :cat:")
+    record(store, [answered(now - 5, tag=tag) for tag in ("[masked]", "[/red]", "[link=https://evil.example]here[/]")])
+    spent = draw("cost_view", "--by", "tag", columns=120, path=store).stdout
+    assert "[masked] " in spent
+    assert "[/red] " in spent
+    assert "[link=https://evil.example]here[/] " in spent
+    assert "[/nothing] :cat:" in draw("status", columns=120, path=store).stdout
 
 
 def test_a_picture_of_nothing(draw: Callable[..., Result], tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class _Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # click ends quietly when nobody reads on
-            click.echo(f"Error: {error.strerror or error}", err=True)
+            name = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {name}{error.strerror or error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             if sys.stderr is not None and sys.stderr.isatty():

@@ -11,6 +11,7 @@ import click
 
 from failsafe import savings
 from failsafe.article_prices import article_prices
+from failsafe.checks import suggestion
 from failsafe.cli import cost_view, price_lists
 from failsafe.cli.amounts import GROUPED, MIX, TOKENS
 from failsafe.cli.cost_view import Account, Estimate
@@ -43,7 +44,7 @@ _EACH = ("day", "provider", "model")
 @click.option("--measured", is_flag=True, help="Estimate with the mix and the cached share of what was recorded here.")
 @click.option("--prices", type=click.Choice(["catalog", "article"]), default="catalog", show_default=True,
               help="Estimate with other prices: article's are claims that nobody has verified.")  # fmt: skip
-@click.option("-w", "--window", type=LENGTH, default=MONTH, metavar="TIME",
+@click.option("-w", "--window", type=LENGTH, default=MONTH, metavar="LENGTH",
               help="How far back what was spent is added up, in whole days of UTC (30d).")  # fmt: skip
 @click.option("--by", type=GROUPED, default=("provider", "model"), metavar="WHAT",
               help="Show what was spent by these of day, provider, model, tag (provider,model).")  # fmt: skip
@@ -148,9 +149,18 @@ def _of_article(models: Sequence[str], load: Load) -> Estimate:
 
 def _of_catalog(models: Sequence[str], load: Load, today: date, baseline: str, path: Path | None) -> Estimate:
     everyone = price_lists.everyone(path)
+    _refuse_unknown(models, everyone)
     against = price_lists.baseline(baseline, everyone)
     providers = [(each.name, each.prices, each) for each in everyone]
     return _estimate(models or price_lists.usual_models(path, everyone), load, today, providers, against, "")
+
+
+def _refuse_unknown(models: Sequence[str], everyone: Sequence[Priced]) -> None:
+    for model in models:
+        if all(each.sent(model) is None for each in everyone):
+            known = [name for each in everyone for name in each.models()]
+            guess = suggestion(model, known)
+            raise ConfigError(f"--model {model}: nobody in the settings or the catalogue serves it{guess}")
 
 
 def _estimate(

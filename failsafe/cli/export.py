@@ -60,6 +60,8 @@ def export(
     chosen = _format(form, target, as_json=as_json)
     if chosen == "parquet" and target is None and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("Parquet is nothing for a terminal; name a file with -o")
+    if began is not None and ended is not None and began >= ended:
+        raise click.UsageError("--from is not before --to, so that there is nothing between them")
     file = file_of(path, store_path)
     wanted = extracts.extract(what, _WIDTHS[every])
     with readable(file), closing(database.connect(file, read_only=True)) as store, _opened(target, force) as out:

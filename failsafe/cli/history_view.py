@@ -120,7 +120,10 @@ def _incidents(incidents: Sequence[Incident], ended: float) -> Iterator[Text]:
     if not incidents:
         yield Text("no downtime in this window")
     for each in incidents[-_MOST_INCIDENTS:]:
-        faults = ", ".join(f"{clean(fault)} {count:,}" for fault, count in each.faults.items())
+        exact = sum(each.faults.values()) == each.failures  # else they are those of whole quarters of an hour
+        faults = ", ".join(
+            f"{clean(fault)} {count:,}" if exact else clean(fault) for fault, count in each.faults.items()
+        )
         length = rough((ended if each.ended is None else each.ended) - each.began)
         goes_on = " and goes on" if each.ended is None else ""
         failures = f"{each.failures:,} failure{'' if each.failures == 1 else 's'}"

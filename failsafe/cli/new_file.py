@@ -38,13 +38,20 @@ def new_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
         _refuse(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:
+        with _made(temporary, path) as file:
             yield file
         _rename(temporary, path, replace=replace)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _made(temporary: Path, path: Path) -> IO[bytes]:
+    try:
+        return os.fdopen(os.open(temporary, _NEW, 0o600), "wb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None  # a name that its reader knows
 
 
 def _is_special(path: Path) -> bool:

@@ -27,7 +27,7 @@ _NOTHING_MEASURED = Measured()
 
 @click.command(short_help="Compare what providers claim, and what was measured.")
 @click.argument("names", nargs=-1, metavar="[PROVIDER]...", shell_complete=complete_provider)
-@click.option("-w", "--window", type=LENGTH, default=MONTH, metavar="TIME",
+@click.option("-w", "--window", type=LENGTH, default=MONTH, metavar="LENGTH",
               help="How far back latency and uptime are looked at (30d).")  # fmt: skip
 @store_options
 @json_option

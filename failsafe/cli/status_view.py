@@ -211,7 +211,7 @@ def provider_line(each: ProviderStanding, standing: Standing) -> str:
             f"provider {clean(each.provider)} at {clean(each.base_url)}: {each.state}",
             f"uptime 24h {percent(each.uptime_24h)} of {share(each.coverage_24h)}",
             f"30d {percent(each.uptime_30d)} of {share(each.coverage_30d)}",
-            f"p50 {window} {milliseconds(each.p50_ms)}",
+            f"in {window} p50 {milliseconds(each.p50_ms)}",
             f"p95 {milliseconds(each.p95_ms)}",
             f"errors {rate(each.error_rate)} ({each.failed} of {each.failed + each.answered})",
             f"breaker {breaker(each.breaker, standing.at)}",

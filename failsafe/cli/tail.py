@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 from rich.text import Text
 
+from failsafe.checks import suggestion
 from failsafe.cli.event_lines import KINDS, described, word_of
 from failsafe.cli.names import complete_provider
 from failsafe.cli.output import clean, console, flush, has_reader, in_terminal, json_option, print_json
@@ -52,12 +54,23 @@ def tail(
     wanted = _Wanted(frozenset(KINDS[word] for word in words), provider)
     show = _as_json if as_json else _in_colours if in_terminal() else _in_lines
     with Followed(file_of(path, store_path)) as store:
+        _warn_of_unknown(store, provider)
         if not follow:
             show(store.read(lambda reader: _last(reader, wanted, count)))
             return
         with until_stopped() as stopped:
             for rows in _Following(store, wanted, count).rows(stopped):
                 show(rows)
+
+
+def _warn_of_unknown(store: Followed, provider: str | None) -> None:
+    if provider is None:
+        return
+    with suppress(StoreUnavailable):  # which is said where it is read
+        known = {target.name for target in store.read(lambda reader: reader.targets())}
+        if provider not in known:
+            guess = suggestion(provider, known)
+            click.echo(f"nothing is recorded of a provider {provider!r} so far{guess}", err=True)
 
 
 class _Wanted(NamedTuple):

@@ -18,6 +18,8 @@ from failsafe.telemetry.views import Incident, Span, Target
 _HOUR = 3600.0
 _QUARTER = 900
 _BLAMED = 4
+_ROUNDED = 0.001
+"""By how much a time of observation may be earlier than what was observed: it is a whole millisecond."""
 
 
 def faults(connection: sqlite3.Connection, target: int, began: float, ended: float) -> dict[str, int]:
@@ -38,14 +40,16 @@ def _incident(connection: sqlite3.Connection, target: Target, down: Span, now: f
     ended = inf if still else down.ended
     if ended - down.began <= _HOUR and _is_kept(connection, target.id, down.began):
         found = _single(connection, target.id, down.began, ended, flag=_BLAMED)
+        failures = found.total()
     else:
         found = _counted(connection, target.id, down.began, ended)
         found = Counter({fault: count for fault, count in found.items() if fault in AGAINST_PROVIDER})
+        failures = tallies.failures(connection, coverage.cover(down.began // 10 * 10, ended, there), target.id)
     return Incident(
         target=target,
         began=down.began,
         ended=None if still else down.ended,
-        failures=tallies.failures(connection, coverage.cover(down.began // 10 * 10, ended, there), target.id),
+        failures=failures,
         faults=_ordered(found),
     )
 
@@ -56,7 +60,7 @@ def _is_kept(connection: sqlite3.Connection, target: int, at: float) -> bool:
         connection.execute(f"SELECT min(at) FROM {table} WHERE target = ?", (target,)).fetchone()[0]
         for table in ("attempts", "probes")
     ]
-    return any(found is not None and found <= at for found in oldest)
+    return any(found is not None and found <= at + _ROUNDED for found in oldest)
 
 
 def _single(connection: sqlite3.Connection, target: int, began: float, ended: float, flag: int | None) -> Counter[str]:

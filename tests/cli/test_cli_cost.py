@@ -122,6 +122,7 @@ def test_a_sum_of_tokens_is_shown_roughly(tokens: int, shown: str) -> None:
         (["--tokens", "10M", "--measured", "--mix", "3:1"], "leave both out"),
         (["--tokens", "10M", "--baseline", "opnai"], "did you mean 'openai'?"),
         (["--tokens", "10M", "--baseline", "openai:claude-3"], "openai has no known price of claude-3"),
+        (["--tokens", "10M", "-m", "gemni-2.5-flash"], "serves it (did you mean 'gemini-2.5-flash'?)"),
         (["--by", "week"], "is none of day, provider, model, tag"),
         (["--store", "/nowhere/store.db"], "/nowhere/store.db"),
         (["--tokens", "10M", "--measured"], "turned off"),

@@ -228,7 +228,8 @@ def test_a_reader_that_has_enough_ends_it_quietly(store: Path) -> None:
         (["calls", "--format", "xml"], "is not one of"),
         (["calls", "--json", "--format", "csv"], "contradict"),
         (["calls", "--from", "soon"], "is no time"),
-        (["calls", "-o", "/nowhere/calls.csv"], "No such file or directory"),
+        (["calls", "-o", "/nowhere/calls.csv"], "/nowhere/calls.csv: No such file or directory"),
+        (["calls", "--from", "1h", "--to", "2h"], "--from is not before --to"),
     ],
 )
 def test_what_makes_no_sense_is_refused(store: Path, arguments: list[str], said: str) -> None:

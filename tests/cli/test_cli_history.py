@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from failsafe.cli import history_view
 from failsafe.cli.app import app
 from failsafe.cli.history_view import LETTERS, Past, lines, strip
 from failsafe.telemetry.views import Counts, ErrorBudget, Incident, Latency, Span, Target, TargetState, Uptime
@@ -109,6 +111,14 @@ def test_a_short_outage_is_seen_in_a_wide_window() -> None:
 def test_a_cell_shows_nothing_of_what_ends_at_its_begin() -> None:
     assert drawn(span(0, 50, DOWN), span(50, 100, UP)) == "XXXXX-----"
     assert drawn(span(-50, 30, DOWN), span(30, 150, UP)) == "XXX-------"
+
+
+def test_faults_of_whole_quarters_are_named_and_not_counted_beside_the_failures_of_an_incident() -> None:
+    one = Incident(target=TARGET, began=0.0, ended=90.0, failures=11, faults={"server": 40, "timeout": 2})
+    (line,) = history_view._incidents([one], 100.0)
+    assert line.plain.endswith(": 11 failures (server, timeout)")
+    (line,) = history_view._incidents([msgspec.structs.replace(one, failures=42)], 100.0)
+    assert line.plain.endswith(": 42 failures (server 40, timeout 2)")
 
 
 def test_many_incidents_are_cut_to_the_last_ones() -> None:

@@ -63,7 +63,7 @@ def test_a_line_for_each_provider_and_each_program(store: Path) -> None:
         "provider anthropic", "provider gemini", "provider openai",
     ]  # fmt: skip
     assert re.search(r"gemini.*: down; uptime 24h 9\d\.\d\d % of 12 %; .*breaker open, probe in \d+ s;", lines[1])
-    assert "; uptime 24h 100 % of 12 %; 30d - of <1 %; p50 1h 2.33 s; p95 2.33 s; errors 0 % (0 of " in lines[0]
+    assert "; uptime 24h 100 % of 12 %; 30d - of <1 %; in 1h p50 2.33 s; p95 2.33 s; errors 0 % (0 of " in lines[0]
     assert "breaker closed 1/5; seen " in lines[2]
     assert re.fullmatch(r"process \d+ app.py on here: running 66 min; dropped 0", lines[3])
     assert len(lines) == 4

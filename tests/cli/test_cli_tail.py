@@ -49,6 +49,12 @@ def test_only_some_kinds_and_only_one_provider(store: Path) -> None:
     assert run(store, "-n", "0").stdout == ""
 
 
+def test_a_provider_that_nobody_has_recorded_is_said_and_not_only_silence(store: Path) -> None:
+    result = run(store, "-p", "opnai")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing is recorded of a provider 'opnai' so far (did you mean 'openai'?)\n"
+
+
 def test_json_lines(store: Path) -> None:
     rows = [json.loads(line) for line in run(store, "--json", "-n", "30", "--provider", "openai").stdout.splitlines()]
     assert len(rows) == 30

@@ -195,6 +195,16 @@ def test_an_incident_is_told_whole_however_little_of_it_lies_in_the_window(reade
     assert reader.incidents(NOON, NOON + 30) == []
 
 
+def test_the_failures_of_an_incident_and_their_kinds_add_up_though_it_is_the_first_that_was_ever_seen(
+    reader: StoreReader, past: Past
+) -> None:
+    past.failed(0.8176, 1.6, 1.9)  # spans have whole milliseconds
+    past.answered(12.1)
+    past.failed(13, 14, 15, 100)
+    found = reader.incidents(NOON, NOON + 60)[0]
+    assert (found.failures, found.faults) == (3, {"server": 3})
+
+
 def test_an_incident_of_long_ago_tells_its_faults_by_quarters_of_an_hour(reader: StoreReader, past: Past) -> None:
     past.failed(0, 1, 2, 3)
     past.failed(4, fault=Fault.QUOTA, blamed=False)

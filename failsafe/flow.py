@@ -15,6 +15,7 @@ from failsafe.durations import in_words
 from failsafe.faults import Fault
 from failsafe.masking import mask
 from failsafe.models import Answer, Failure
+from failsafe.providers.answering_model import with_model_shown
 from failsafe.providers.base import Dialect, StreamReader, Target
 from failsafe.providers.request_ids import request_id
 from failsafe.reading import Answered, read_answer
@@ -234,7 +235,7 @@ class Flow:
             return self._failed(read)
         self._opened.close()
         self._judged = Answered(
-            answer=read,
+            answer=with_model_shown(read, self._target.model, self._config.keys),
             status=self._opened.status,
             request_id=self.request_id,
             bytes_received=self._opened.bytes_received,

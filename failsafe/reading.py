@@ -10,6 +10,7 @@ from failsafe.config import ProviderConfig
 from failsafe.faults import Fault
 from failsafe.masking import mask
 from failsafe.models import Failure
+from failsafe.providers.answering_model import with_model_shown
 from failsafe.providers.base import Target
 from failsafe.providers.request_ids import request_id
 from failsafe.secret import Secret
@@ -68,6 +69,7 @@ def read_answer(
             request_id=identity,
             bytes_received=len(raw.body),
         )
+    answer = with_model_shown(answer, target.model, config.keys)
     return Answered(answer=answer, status=raw.status, request_id=identity, bytes_received=len(raw.body))
 
 

@@ -31,7 +31,7 @@ from failsafe.faults import Fault
 from failsafe.telemetry import rollups, rows, statements
 from failsafe.telemetry.costs import CostSum
 from failsafe.telemetry.database import transaction
-from failsafe.telemetry.numbering import Numbers
+from failsafe.telemetry.numbering import MOST_CLAIMED, Numbers
 from failsafe.telemetry.outcomes import Outcome, outcome_of
 from failsafe.telemetry.records import Source, Target
 from failsafe.telemetry.rollups import Identity, Span, Tally
@@ -283,7 +283,8 @@ class Batch:
             head = process, numbers.target(target), numbers.model(rows.word(model))
             connection.executemany(statements.ATTEMPTS, [head + row for row in group])
         for (who, answered), group in self._calls.items():
-            about = process, numbers.target(who), None if answered is None else numbers.model(rows.word(answered))
+            said = None if answered is None else numbers.model(rows.word(answered), MOST_CLAIMED)
+            about = process, numbers.target(who), said
             connection.executemany(statements.CALLS, [about + row for row in group])
         for target, group in self._probes.items():
             probed = process, numbers.target(target)

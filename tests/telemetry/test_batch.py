@@ -31,9 +31,10 @@ from failsafe.events import (
 )
 from failsafe.faults import Fault
 from failsafe.models import Attempt, Phase, Usage
-from failsafe.telemetry import database
+from failsafe.telemetry import batch, database
 from failsafe.telemetry.batch import Batch
 from failsafe.telemetry.histogram import Histogram
+from failsafe.telemetry.numbering import Numbers
 from failsafe.telemetry.outcomes import Outcome, outcome_of
 from failsafe.telemetry.records import Source
 from failsafe.telemetry.rollups import Streams
@@ -804,3 +805,32 @@ def test_rates_of_many_decimals_and_own_costs_are_those_of_the_receipt(store: sq
 
     assert event.attempt.cost_usd == Decimal("0.0000203456789")  # 12.3456789 + 8 millionths
     assert rows(store, "costs")[0]["cost"] == 20_345_679
+
+
+# Names without end.
+
+
+def test_a_provider_that_claims_another_model_each_time_does_not_fill_the_store(
+    store: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MOST_CLAIMED", 20)
+    for round_ in range(10):
+        write(store, [call(model=f"m-{round_}-{each}") for each in range(10)])
+    write(store, [attempt(model="asked-for"), call(model="asked-for"), call(model="m-0-0")])
+    names = [row["name"] for row in rows(store, "models")]
+    assert len(names) == 22
+    assert names[-2:] == ["(other)", "asked-for"]
+    (other,) = [row["id"] for row in rows(store, "models") if row["name"] == "(other)"]
+    answered = [row["model"] for row in rows(store, "calls")]
+    assert (len(answered), answered.count(other)) == (102, 80)
+
+
+def test_callers_who_make_up_models_do_not_fill_the_store_and_their_costs_are_kept(
+    store: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Numbers.model, "__defaults__", (5,))
+    usage = Usage(prompt_tokens=300, completion_tokens=20)
+    for _ in range(2):
+        write(store, [attempt(model=f"made-up-{each}", usage=usage) for each in range(20)])
+    assert len(rows(store, "models")) == 6
+    assert sum(row["answers"] for row in rows(store, "costs")) == 40

@@ -46,7 +46,7 @@ def console() -> Console:
 
 def clean(text: str) -> str:
     """*text* without what could move a terminal's cursor or write over what is shown: others have written it."""
-    return _CONTROLS.sub(" ", text)
+    return _CONTROLS.sub(" ", str(text))  # SQLite holds anything in any column
 
 
 def print_json(value: Any) -> None:

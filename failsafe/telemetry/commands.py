@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 import sqlite3
@@ -10,12 +11,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from failsafe import checks
+from failsafe.masking import mask, shorten
 
 ACTIONS = ("reset", "force_open", "disable", "drain", "resume")
 """What a program can be told to do with a provider."""
 
 VALID_FOR = 30.0
 """Seconds; nobody carries a command out later."""
+
+_AT_ONCE = 100
+_LONGEST = 200
+"""Characters of a sender's name."""
 
 NOT_HERE = "no such provider here"
 """What a process makes of a command that concerns none of its routers."""
@@ -88,15 +94,21 @@ def send(
 
 
 def pending(connection: sqlite3.Connection, process: int, now: float) -> list[Command]:
-    """The commands that *process* has not carried out and that are still valid, in order."""
+    """
+    The commands that *process* has not carried out and that are still valid, in order, so many at a time.
+
+    Others may have written them, where several users share a store: what is none of :data:`ACTIONS` is passed over,
+    and the name of the sender is fit for a log.
+    """
     rows = connection.execute(
         "SELECT id, target, base_url, action, origin FROM commands c "
         "WHERE at <= :now + :valid AND until > :now AND until <= :now + 2 * :valid "
         "AND (process IS NULL OR process = :process) "
-        "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.command = c.id AND o.process = :process) ORDER BY id",
-        {"process": process, "now": now, "valid": VALID_FOR},
+        "AND NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.command = c.id AND o.process = :process) "
+        "AND action IN (SELECT value FROM json_each(:actions)) AND typeof(origin) = 'text' ORDER BY id LIMIT :most",
+        {"process": process, "now": now, "valid": VALID_FOR, "actions": json.dumps(ACTIONS), "most": _AT_ONCE},
     )
-    return [Command(*row) for row in rows]
+    return [Command(*row, shorten(mask(sender[: 5 * _LONGEST]), _LONGEST)) for *row, sender in rows]
 
 
 def note(connection: sqlite3.Connection, command: int, process: int, now: float, outcome: str) -> None:

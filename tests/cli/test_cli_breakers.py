@@ -80,6 +80,14 @@ def test_programs_that_have_died_have_no_breakers(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "no running program has a breaker\n")
 
 
+def test_bytes_where_a_text_belongs_are_shown_and_do_not_end_the_command(store: Path) -> None:
+    with opened(store) as connection:  # SQLite holds anything in any column, and another user may have put it there
+        connection.execute("UPDATE breakers SET reason = x'ff1b'")
+    result = run(store)
+    assert result.exit_code == 0
+    assert "b'\\xff\\x1b'" in result.stdout
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_the_table_fits_the_terminal_and_no_reason_is_lost(store: Path, columns: int) -> None:
     code, lines = shown_by("breakers", "--store", str(store), columns=columns)

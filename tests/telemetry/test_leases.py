@@ -92,6 +92,22 @@ def test_a_wrong_command_is_not_written(connection: sqlite3.Connection, changes:
     assert commands.pending(connection, 1, now=101) == []
 
 
+def test_what_another_user_writes_as_a_command_forges_no_line_of_the_log_and_does_nothing_unknown(
+    connection: sqlite3.Connection,
+) -> None:
+    forged = "eve\x1b[2J\nroot: all is well " + "y" * 100_000
+    for action, origin in (("explode", "eve"), (b"reset", "eve"), ("reset", b"\xff"), ("reset", forged)):
+        connection.execute(
+            "INSERT INTO commands (at, until, target, action, origin) VALUES (100, 130, 'a', ?, ?)", (action, origin)
+        )
+    (command,) = commands.pending(connection, 1, now=101)
+    assert command.origin.startswith("eve [2J root: all is well yyy")
+    assert len(command.origin) == 200
+    for _ in range(300):
+        send(connection)
+    assert len(commands.pending(connection, 1, now=101)) == 100
+
+
 def test_who_asks_is_said_with_user_machine_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "@" in commands.origin()
 

@@ -108,7 +108,10 @@ def pending(connection: sqlite3.Connection, process: int, now: float) -> list[Co
         "AND action IN (SELECT value FROM json_each(:actions)) AND typeof(origin) = 'text' ORDER BY id LIMIT :most",
         {"process": process, "now": now, "valid": VALID_FOR, "actions": json.dumps(ACTIONS), "most": _AT_ONCE},
     )
-    return [Command(*row, shorten(mask(sender[: 5 * _LONGEST]), _LONGEST)) for *row, sender in rows]
+    return [
+        Command(number, target, base_url, action, shorten(mask(sender[: 5 * _LONGEST]), _LONGEST))
+        for number, target, base_url, action, sender in rows
+    ]
 
 
 def note(connection: sqlite3.Connection, command: int, process: int, now: float, outcome: str) -> None:

@@ -31,7 +31,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     A complete answer with what only the HTTP answer around it tells.
 
     Attributes:
-        answer: A :class:`failsafe.models.Answer`, or another value with a ``model`` and ``usage`` (embeddings).
+        answer: A :class:`failsafe.models.Answer`, or what another reader has read (embeddings, a list of models).
         status: The HTTP status.
         request_id: The provider's id of the request.
         bytes_received: Bytes of the body.

@@ -11,7 +11,7 @@ import msgspec
 from failsafe.masking import mask, shorten
 from failsafe.secret import Secret
 
-A = TypeVar("A", bound=msgspec.Struct)
+A = TypeVar("A")
 
 _LONGEST = 200
 
@@ -23,12 +23,12 @@ def with_model_shown(answer: A, asked: str, secrets: Iterable[Secret]) -> A:
     Thread-safe.
 
     Args:
-        answer: What was read; a struct with a ``model``.
+        answer: What was read. Of chats and embeddings it is a struct with a ``model``; a list of models has none.
         asked: The model id that was sent, which is known to be fit.
         secrets: Every key that must not show.
     """
-    said: str = answer.model  # type: ignore[attr-defined]  # of answers and of embeddings
-    if not said or said == asked:
+    said: str = getattr(answer, "model", "")
+    if not said or said == asked or not isinstance(answer, msgspec.Struct):
         return answer
     shown = _shown(said[: 5 * _LONGEST], tuple(secrets))
     return answer if shown == said else msgspec.structs.replace(answer, model=shown)

@@ -66,3 +66,8 @@ def test_what_is_fit_is_left_and_what_is_not_is_cut_or_masked(said: str, shown: 
     found = with_model_shown(given, "gpt-4.1", (Secret(KEY),))
     assert found == msgspec.structs.replace(given, model=shown(said))
     assert (found is given) == (shown is str)
+
+
+@pytest.mark.parametrize("given", [{"data": []}, [1], None])
+def test_what_has_no_model_is_left(given: object) -> None:
+    assert with_model_shown(given, "", (Secret(KEY),)) is given

@@ -144,7 +144,7 @@ def test_a_newer_store_is_told(recorded: Recorded) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked of the system, which says yes to root whatever the modes are."""
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
     (finding,) = judged(recorded.path)
     assert (finding.level, finding.code) == (Level.ERROR, "store-unwritable")
     assert finding.do[0] == f"$ chmod u+w {recorded.path}"

@@ -52,6 +52,7 @@ for line in sys.stdin:
         while (visit := each.visit) is not None:
             visit.done.wait(10)
         monitor._see_to(each)
+        router.store.flush()  # what one sees, others know a quarter of a second later
         print(each.leased, monitor.status()["openai"], flush=True)
     elif command == "stop":
         monitor.stop()

@@ -237,8 +237,10 @@ class AlertConfig:
 def _webhook(value: str | Secret | None) -> Secret | None:
     if value is None:
         return None
-    secret = value if isinstance(value, Secret) else resolve(checks.text("webhook", value), "webhook")
     # The path of a webhook is what lets somebody write there: it is not shown.
+    if isinstance(value, str) and not value.isprintable():  # as when a newline was copied with it
+        checks.refuse("webhook", checks.HIDDEN, "a text without control characters is needed")
+    secret = value if isinstance(value, Secret) else resolve(checks.text("webhook", value), "webhook")
     scheme, _, rest = secret.reveal().partition("://")
     host = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2]
     here = addresses.is_loopback(host.rpartition(":")[0].strip("[]") or host)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.events import CLOSED, CallFinished, CallStarted, PutOff, StateChanged
 from failsafe.faults import Fault
+from failsafe.masking import mask
 from failsafe.models import Attempt, Usage
 
 Attributes = dict[str, str | bool | int | float]
@@ -38,6 +40,7 @@ TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105 -- an attribute
 
 _OF_VENDORS = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
 """The conventions' names of vendors that we call otherwise."""
+_LONGEST_WORD = 200
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -74,17 +77,23 @@ def _peer(provider: ProviderConfig) -> Peer:
     return Peer(provider.name, system, address, port, attributes)
 
 
+@lru_cache(maxsize=1024)
+def word(name: str) -> str:
+    """A name that callers choose, where a key may have slipped in: masked, in one line, and not too long."""
+    return mask(name[: 10 * _LONGEST_WORD])[:_LONGEST_WORD]
+
+
 def of_start(started: CallStarted) -> Attributes:
     """What is known of a call when it begins, for samplers to decide by."""
     attributes: Attributes = {
         OPERATION_NAME: started.operation,
-        REQUEST_MODEL: started.asked_model,
+        REQUEST_MODEL: word(started.asked_model),
         "failsafe.call_id": started.call_id,
     }
     if started.stream:
         attributes["gen_ai.request.stream"] = True
     if started.tag:
-        attributes["failsafe.tag"] = started.tag
+        attributes["failsafe.tag"] = word(started.tag)
     return attributes
 
 
@@ -133,7 +142,7 @@ def of_attempt(attempt: Attempt, peer: Peer | None) -> Attributes:
     """What is known of one request, without its tokens: those are the call's, and must not be added up twice."""
     attributes: Attributes = {
         **(peer.attributes if peer is not None else {}),
-        REQUEST_MODEL: attempt.model,
+        REQUEST_MODEL: word(attempt.model),
         "failsafe.provider": attempt.provider,
         "failsafe.round": attempt.round,
         "failsafe.hedge": attempt.hedge,

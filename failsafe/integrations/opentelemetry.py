@@ -170,7 +170,7 @@ class _Listener:
 
     def _begin(self, event: CallStarted) -> None:
         span = self._tracer.start_span(
-            f"{event.operation} {event.asked_model[:_LONGEST_NAME]}",
+            f"{event.operation} {genai.word(event.asked_model)[:_LONGEST_NAME]}",
             kind=SpanKind.CLIENT,
             attributes=genai.of_start(event) | self._common,
             start_time=_ns(event.at),

@@ -18,6 +18,7 @@ from operator import add
 from failsafe import forking
 from failsafe.config import RouterConfig
 from failsafe.events import AttemptFinished, CallFinished, Event, ProbeFinished, PutOff
+from failsafe.masking import mask
 from failsafe.models import Attempt, Usage
 from failsafe.router import Router
 
@@ -69,7 +70,7 @@ class Names:
         """*name*, or :data:`OTHER`."""
         if name in self._kept:
             return name
-        if not self._left or len(name) > _LONGEST_NAME or not name.isprintable():
+        if not self._left or len(name) > _LONGEST_NAME or mask(name) != name:  # or no line, or a key
             return OTHER
         self._left -= 1
         self._kept.add(name)

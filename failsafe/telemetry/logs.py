@@ -20,6 +20,7 @@ from failsafe.events import (
     StatusChanged,
     WatchChanged,
 )
+from failsafe.masking import mask
 
 logger = logging.getLogger("failsafe")
 logger.addHandler(logging.NullHandler())  # silent until the program says where its log goes, as a library should be
@@ -42,13 +43,14 @@ def log_event(event: Event) -> None:
             logger.log(level, "breaker %s: %s -> %s (%s)", event.name, event.old, event.new, event.reason)
         case PutOff():
             level = logging.WARNING if event.alert else logging.INFO
-            what = " ".join(filter(None, (event.key and f"key {event.key}", event.model)))
+            what = " ".join(filter(None, (event.key and f"key {event.key}", event.model and mask(event.model))))
             logger.log(
                 level, "%s%s left alone for %s: %s; %s",
                 event.provider, f" ({what})" if what else "", in_words(event.seconds), event.message, event.advice,
             )  # fmt: skip
         case ModelSubstituted():
-            logger.warning("%s answered with %s where %s was asked", event.provider, event.model, event.asked_model)
+            asked = mask(event.asked_model)
+            logger.warning("%s answered with %s where %s was asked", event.provider, event.model, asked)
         case _:
             _log_watch(event)
 

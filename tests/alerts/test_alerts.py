@@ -588,6 +588,12 @@ def test_an_address_that_cannot_be_used_is_refused_at_once() -> None:
         Alerts(AlertConfig(webhook="https://[not-an-address"))
 
 
+def test_an_address_that_was_copied_with_a_newline_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigError, match="control characters") as raised:
+        AlertConfig(webhook="https://hooks.example/what-lets-one-write\n")
+    assert "what-lets-one-write" not in str(raised.value)
+
+
 def run(code: str) -> str:
     found = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

@@ -25,7 +25,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, serv
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, http_attributes
 from opentelemetry.trace import SpanKind, StatusCode
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from failsafe.config import ProviderConfig, RouterConfig
 from failsafe.errors import AllProvidersFailed, ConfigError, StreamInterrupted
@@ -758,3 +758,22 @@ def test_providers_are_called_as_the_conventions_call_them(
     config = RouterConfig(providers=[ProviderConfig(name="mine", api_key="k" * 20, **settings)])
     (peer,) = genai.peers(config).values()
     assert (peer.name, peer.system, peer.address, peer.port) == ("mine", system, address, port)
+
+
+@pytest.mark.usefixtures("expect_logs")
+def test_a_key_that_a_caller_gives_as_a_tag_or_a_model_stands_in_no_span_no_metric_and_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
+    bench = Bench(answer(), of_provider={"models": None})
+    registry = CollectorRegistry()
+    prometheus.register(bench.router, registry)
+    traced = Traced(bench)
+    bench.ask(model=key, tag=key)
+    told = " ".join(f"{span.name} {of(span)}" for span in traced.spans)
+    assert of(traced.call)["failsafe.tag"] == "[masked]"
+    assert "chat [masked]" in told
+    assert key not in told
+    assert key not in str(traced.reader.get_metrics_data())
+    assert key not in generate_latest(registry).decode()
+    assert key not in caplog.text
